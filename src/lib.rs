@@ -1,0 +1,27 @@
+//! backstaff tests the *consoles* of virtual machines: it boots a machine, watches its screen, types on its
+//! keyboard, reads what it says on its other wires, and judges.
+//!
+//! The modules, from the terminal down to the wire. A module may use those below it, never those above;
+//! `tests/it/architecture.rs` reads the sources and says so.
+//!
+//! - [`cli`]: arguments in, exit code out; the only place that touches the terminal.
+//! - [`report`]: journal events in, text out.
+//! - [`runner`]: which scenarios run, on which lane, and what became of them.
+//! - [`script`]: the only place that knows Lua.
+//! - [`lane`]: one running machine and its endpoints, from profile to teardown.
+//! - [`oracle`]: readers of evidence with a verdict, and the watchers that feed them.
+//! - [`console`]: keyboard in, surfaces and events out.
+//! - [`journal`]: everything observed or done during an attempt, in one order.
+//! - [`spice`]: the SPICE client.
+//!
+//! `src/digest` (package `visual-digest`) and `src/guest` (package `sextant`) are packages of their own.
+
+pub mod cli;
+pub mod console;
+pub mod journal;
+pub mod lane;
+pub mod oracle;
+pub mod report;
+pub mod runner;
+pub mod script;
+pub mod spice;
