@@ -344,3 +344,217 @@ fn decode_record(channel: Channel, value: &[u8]) -> Result<Record, RecordFault> 
         _ => return Err(wrong_length),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DecodeError as E;
+    use super::*;
+    use crate::payload::encode;
+    use proptest::prelude::*;
+
+    const IDLE: &[u8] = include_bytes!("../../../fixtures/digest/idle.bin");
+    const TWO_EVENTS: &[u8] = include_bytes!("../../../fixtures/digest/two_events.bin");
+    const BUDGET: &[u8] = include_bytes!("../../../fixtures/digest/budget.bin");
+
+    #[test]
+    fn a_decoded_golden_has_its_values() {
+        let digest = decode(TWO_EVENTS).unwrap();
+        assert_eq!(digest.frame_counter, 30);
+        assert_eq!(digest.framebuffer_hash, 0xE709_9170);
+        assert_eq!(digest.channel_hashes.keypress, 0x09D6_CF8B);
+        let records = [
+            Record::Keypress { unicode: 'i', scancode: 0, timestamp_ms: 22_550 },
+            Record::BootloaderDecision { choice: Choice::Ignore, attempt: 1, timestamp_ms: 22_550 },
+        ];
+        assert_eq!(digest.raw_records, records);
+        assert_eq!(digest.unknown_records, []);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn goldens_have_their_published_json_in_both_directions() {
+        let goldens = [
+            (IDLE, include_str!("../../../fixtures/digest/idle.json")),
+            (TWO_EVENTS, include_str!("../../../fixtures/digest/two_events.json")),
+            (BUDGET, include_str!("../../../fixtures/digest/budget.json")),
+        ];
+        for (payload, json) in goldens {
+            let digest = decode(payload).unwrap();
+            assert_eq!(serde_json::to_string_pretty(&digest).unwrap() + "\n", json);
+            let digest: Digest = serde_json::from_str(json).unwrap();
+            assert_eq!(digest.encode().unwrap().as_bytes(), payload);
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn special_keys_and_unknown_records_have_their_published_json() {
+        let escape = Record::Keypress { unicode: '\0', scancode: 23, timestamp_ms: 1000 };
+        let json = r#"{"keypress":{"unicode":"\u0000","scancode":23,"timestamp_ms":1000}}"#;
+        assert_eq!(serde_json::to_string(&escape).unwrap(), json);
+        let unknown = UnknownRecord { tag: 9, value: vec![171, 205] };
+        assert_eq!(serde_json::to_string(&unknown).unwrap(), r#"{"tag":9,"value":[171,205]}"#);
+    }
+
+    #[test]
+    fn each_fault_is_told_with_its_place_and_in_order() {
+        let broken = |changes: &[(usize, u8)]| {
+            let mut bytes = BUDGET.to_vec();
+            changes.iter().for_each(|(offset, byte)| bytes[*offset] = *byte);
+            decode(&bytes).unwrap_err()
+        };
+        assert_eq!(decode(&BUDGET[..61]), Err(E::Short { found: 61 }));
+        assert_eq!(broken(&[(3, b'X'), (4, 1)]), E::BadMagic { found: *b"SXDX" });
+        assert_eq!(broken(&[(4, 1), (9, 7)]), E::UnsupportedSchemaVersion(1));
+        assert_eq!(broken(&[(9, 7), (10, 0)]), E::RecordCountTooSmall { found: 7 });
+        let reason = HashBlockFault::Tag { wanted: 0x18, found: 0x11 };
+        assert_eq!(broken(&[(52, 0x11), (58, 9), (59, 200)]), E::MalformedHashBlock { offset: 52, reason });
+        let reason = HashBlockFault::Length { found: 5 };
+        assert_eq!(broken(&[(17, 5)]), E::MalformedHashBlock { offset: 16, reason });
+        assert_eq!(broken(&[(84, 14)]), E::TruncatedValue { tag: 0x08, offset: 83 });
+        let reason = RecordFault::Length { wanted: 12, found: 10 };
+        assert_eq!(broken(&[(58, 0x01)]), E::MalformedRawRecord { tag: 0x01, offset: 58, reason });
+        let reason = RecordFault::Phase(0x15);
+        assert_eq!(broken(&[(58, 0x03)]), E::MalformedRawRecord { tag: 0x03, offset: 58, reason });
+        let reason = RecordFault::Choice(0x03);
+        assert_eq!(broken(&[(83, 0x04), (93, 3)]), E::MalformedRawRecord { tag: 0x04, offset: 83, reason });
+    }
+
+    #[test]
+    fn one_stray_byte_before_the_trailer_is_told() {
+        let mut bytes = BUDGET.to_vec();
+        bytes.insert(98, 0x01);
+        assert_eq!(decode(&bytes), Err(DecodeError::Trailing { extra_bytes: 1 }));
+    }
+
+    #[test]
+    fn unknown_tags_and_a_count_that_disagrees_are_no_errors() {
+        let mut bytes = TWO_EVENTS.to_vec();
+        bytes[9] = 200;
+        bytes[58] = 0x11;
+        bytes[59] = 12;
+        let digest = decode(&bytes).unwrap();
+        assert_eq!(digest.raw_records.len(), 1);
+        assert_eq!(digest.unknown_records, [UnknownRecord { tag: 0x11, value: bytes[60..72].to_vec() }]);
+    }
+
+    #[test]
+    fn a_surrogate_becomes_the_replacement_character_and_any_byte_but_0_is_true() {
+        let mut bytes = TWO_EVENTS.to_vec();
+        bytes[68..70].copy_from_slice(&0xD800_u16.to_le_bytes());
+        let record = decode(&bytes).unwrap().raw_records[0];
+        assert_eq!(record, Record::Keypress { unicode: '\u{FFFD}', scancode: 0, timestamp_ms: 22_550 });
+        let mut bytes = BUDGET.to_vec();
+        bytes[82] = 0xFF;
+        let record = decode(&bytes).unwrap().raw_records[1];
+        assert_eq!(record, Record::PasteReceived { len: 23, correct: true, timestamp_ms: 7000 });
+    }
+
+    #[test]
+    fn a_truncated_payload_decodes_only_where_a_record_ends() {
+        for payload in [IDLE, TWO_EVENTS, BUDGET] {
+            let mut ends = vec![HASH_BLOCK_END];
+            ends.extend(decode(payload).unwrap().raw_records.iter().scan(HASH_BLOCK_END, |end, record| {
+                *end += record.encode().as_bytes().len();
+                Some(*end)
+            }));
+            for len in 0..=payload.len() {
+                let decoded = decode(&payload[..len]);
+                if len < MIN_PAYLOAD {
+                    assert_eq!(decoded, Err(DecodeError::Short { found: len }));
+                } else {
+                    assert_eq!(decoded.is_ok(), ends.contains(&(len - 4)), "{len} bytes: {decoded:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_symbol_can_say_is_refused() {
+        let mut digest = decode(BUDGET).unwrap();
+        digest.raw_records.extend(digest.raw_records.clone());
+        assert_eq!(digest.encode(), Err(EncodeError::TooLarge { wanted: 142 }));
+        digest.raw_records.clear();
+        digest.unknown_records = vec![UnknownRecord { tag: 9, value: vec![0; 300] }];
+        assert_eq!(digest.encode(), Err(EncodeError::TooLarge { wanted: 364 }));
+        digest.unknown_records = vec![UnknownRecord { tag: 8, value: Vec::new() }];
+        assert_eq!(digest.encode(), Err(EncodeError::KnownTag { tag: 8 }));
+    }
+
+    /// Records as they are after a trip over the wire, which narrows.
+    fn any_record() -> impl Strategy<Value = Record> {
+        let channel = proptest::sample::select(&Channel::ALL[..]);
+        (channel, any::<[u16; 4]>(), any::<u32>(), any::<bool>(), any::<u64>()).prop_map(
+            |(channel, sizes, number, flag, timestamp_ms)| {
+                let [a, b, c, d] = sizes.map(u32::from);
+                let phase = |number: u32| Phase::ALL[number as usize % Phase::ALL.len()];
+                match channel {
+                    Channel::Keypress => {
+                        let unicode = char::from_u32(a).unwrap_or('\u{FFFD}');
+                        Record::Keypress { unicode, scancode: sizes[1], timestamp_ms }
+                    }
+                    Channel::LineRendered => Record::LineRendered { row: a, timestamp_ms },
+                    Channel::SceneTransition => {
+                        Record::SceneTransition { from: phase(a), to: phase(b), timestamp_ms }
+                    }
+                    Channel::BootloaderDecision => {
+                        let choice = Choice::ALL[a as usize % Choice::ALL.len()];
+                        Record::BootloaderDecision { choice, attempt: number, timestamp_ms }
+                    }
+                    Channel::PasteReceived => Record::PasteReceived { len: a, correct: flag, timestamp_ms },
+                    Channel::BootloaderTimeout => Record::BootloaderTimeout { timestamp_ms },
+                    Channel::ModeSwitch => Record::ModeSwitch {
+                        requested_w: a,
+                        requested_h: b,
+                        applied_w: c,
+                        applied_h: d,
+                        timestamp_ms,
+                    },
+                    Channel::ModeCycle => {
+                        Record::ModeCycle { count: number, interrupted: flag, timestamp_ms }
+                    }
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(
+            records in proptest::collection::vec(any_record(), 0..6),
+            frame_counter: u32,
+            framebuffer_hash: u32,
+        ) {
+            let mut hashes = ChannelHashes::default();
+            records.iter().for_each(|record| hashes.extend(record));
+            let payload = encode(frame_counter, &hashes, records.iter(), framebuffer_hash);
+            let digest = decode(payload.as_bytes()).unwrap();
+            prop_assert!(records.ends_with(&digest.raw_records));
+            prop_assert_eq!(digest.channel_hashes, hashes);
+            prop_assert_eq!(digest.frame_counter, frame_counter);
+            prop_assert_eq!(digest.framebuffer_hash, framebuffer_hash);
+            prop_assert_eq!(digest.encode().unwrap(), payload);
+        }
+
+        #[test]
+        fn a_digest_survives_bytes_with_its_unknown_records(
+            raw_records in proptest::collection::vec(any_record(), 0..2),
+            tag in 0x09_u8..=0xFF,
+            value in proptest::collection::vec(any::<u8>(), 0..24),
+        ) {
+            let unknown_records = vec![UnknownRecord { tag, value }];
+            let digest = Digest { raw_records, unknown_records, ..decode(IDLE).unwrap() };
+            prop_assert_eq!(decode(digest.encode().unwrap().as_bytes()), Ok(digest));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(tail: Vec<u8>, keep in 0_usize..=BUDGET.len()) {
+            let mut bytes = BUDGET[..keep].to_vec();
+            bytes.extend(tail);
+            if let Ok(digest) = decode(&bytes) {
+                prop_assert_eq!(&bytes[..4], b"SXDG");
+                prop_assert_eq!(&bytes[bytes.len() - 4..], digest.framebuffer_hash.to_le_bytes());
+            }
+        }
+    }
+}

@@ -1,1 +1,3 @@
-
+//! The digest on a screen, read by others than ourselves.
+mod readers;
+pub(crate) mod screen;

@@ -395,3 +395,137 @@ const fn field_multiply(mut a: u8, mut b: u8) -> u8 {
     }
     product
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbol::Symbol;
+    use proptest::prelude::*;
+
+    const WIDTH: u32 = 320;
+    const HEIGHT: u32 = 256;
+
+    /// A screen of noise-free black with one symbol at its place.
+    struct Screen {
+        pixels: Vec<u8>,
+    }
+
+    impl Screen {
+        fn showing(payload: &Payload) -> Self {
+            let mut screen = Self { pixels: vec![0; (WIDTH * HEIGHT * 4) as usize] };
+            let symbol = Symbol::encode(payload);
+            for y in 0..SYMBOL_MODULES {
+                for x in 0..SYMBOL_MODULES {
+                    screen.paint(x, y, symbol.is_set(x, y));
+                }
+            }
+            screen
+        }
+
+        fn paint(&mut self, x: u32, y: u32, set: bool) {
+            let (left, top) = region_origin(WIDTH, HEIGHT);
+            let border = QUIET_MODULES * MODULE_SIZE;
+            for row in 0..MODULE_SIZE {
+                let y = top + border + y * MODULE_SIZE + row;
+                let start = ((y * WIDTH + left + border + x * MODULE_SIZE) * 4) as usize;
+                let colour = if set { [51, 150, 51, 0] } else { [0; 4] };
+                self.pixels[start..start + 16].copy_from_slice(&colour.repeat(4));
+            }
+        }
+
+        fn read(&self) -> Result<Payload, ReadError> {
+            read(Frame::new(WIDTH, HEIGHT, (WIDTH * 4) as usize, &self.pixels).unwrap())
+        }
+    }
+
+    fn payload(bytes: &[u8]) -> Payload {
+        Payload::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn the_format_information_of_level_l_is_the_standards() {
+        assert_eq!(FORMATS, [0x77C4, 0x72F3, 0x7DAA, 0x789D, 0x662F, 0x6318, 0x6C41, 0x6976]);
+    }
+
+    #[test]
+    fn a_symbol_of_every_mask_is_read_back() {
+        let mut masks = std::collections::BTreeSet::new();
+        for seed in 0..200_u32 {
+            let noise =
+                (seed..).map(|number| crate::crc32c::checksum(&number.to_le_bytes()).to_le_bytes()[0]);
+            let bytes = payload(&noise.take(MAX_PAYLOAD).collect::<Vec<u8>>());
+            let screen = Screen::showing(&bytes);
+            let frame = Frame::new(WIDTH, HEIGHT, (WIDTH * 4) as usize, &screen.pixels).unwrap();
+            masks.insert(read_format(&sample(frame).unwrap()).unwrap());
+            assert_eq!(screen.read(), Ok(bytes));
+        }
+        assert_eq!(masks.len(), 8, "every mask must have been chosen at least once: {masks:?}");
+    }
+
+    #[test]
+    fn one_wrong_module_anywhere_is_an_error() {
+        let bytes = payload(include_bytes!("../../../../fixtures/digest/budget.bin"));
+        let symbol = Symbol::encode(&bytes);
+        let mut screen = Screen::showing(&bytes);
+        let mut unseen = Vec::new();
+        for (x, y) in (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (x, y))) {
+            let (column, row) = (u32::try_from(x).unwrap(), u32::try_from(y).unwrap());
+            screen.paint(column, row, !symbol.is_set(column, row));
+            if screen.read().is_ok() {
+                unseen.push((x, y));
+            }
+            screen.paint(column, row, symbol.is_set(column, row));
+        }
+        // Version 5 has seven modules that belong to nothing.
+        assert_eq!(unseen.len(), 7, "{unseen:?}");
+        assert!(unseen.iter().all(|(x, _)| *x < 2), "{unseen:?}");
+    }
+
+    #[test]
+    fn no_symbol_wrong_polarity_and_no_room_are_told_apart() {
+        let mut screen = Screen::showing(&payload(b"hello"));
+        screen.pixels.iter_mut().for_each(|byte| *byte = 150 - *byte);
+        assert_eq!(screen.read(), Err(ReadError::Pattern { row: 0 }));
+        screen.pixels.fill(0);
+        assert_eq!(screen.read(), Err(ReadError::Pattern { row: 0 }));
+        let tiny = Frame::new(64, 64, 256, &[0; 64 * 256]).unwrap();
+        assert_eq!(read(tiny), Err(ReadError::NoRoom { width: 64, height: 64 }));
+    }
+
+    #[test]
+    fn a_half_painted_symbol_is_an_error() {
+        let old = Symbol::encode(&payload(b"the frame before"));
+        let mut screen = Screen::showing(&payload(b"the frame after!"));
+        for y in 0..SYMBOL_MODULES / 2 {
+            for x in 0..SYMBOL_MODULES {
+                screen.paint(x, y, old.is_set(x, y));
+            }
+        }
+        let error = screen.read().unwrap_err();
+        assert!(matches!(error, ReadError::Corrupt | ReadError::Format), "{error:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_read_back(bytes in proptest::collection::vec(any::<u8>(), 0..=MAX_PAYLOAD)) {
+            let payload = payload(&bytes);
+            prop_assert_eq!(Screen::showing(&payload).read(), Ok(payload));
+        }
+
+        #[test]
+        fn no_codewords_make_it_panic(data in proptest::collection::vec(any::<u8>(), DATA_CODEWORDS)) {
+            let wanted = data[0] >> 4 == BYTE_MODE && (data[0] << 4 | data[1] >> 4) <= 106;
+            prop_assert_eq!(parse_segment(&data).is_ok(), wanted);
+        }
+
+        #[test]
+        fn no_modules_make_it_panic(rows: [u64; SIDE]) {
+            let mut screen = Screen::showing(&payload(b"x"));
+            for (y, x) in (0..SYMBOL_MODULES).flat_map(|y| (0..SYMBOL_MODULES).map(move |x| (y, x))) {
+                screen.paint(x, y, rows[y as usize] >> x & 1 == 1);
+            }
+            let is_refused = matches!(screen.read(), Err(ReadError::Pattern { .. }));
+            prop_assert!(is_refused);
+        }
+    }
+}
