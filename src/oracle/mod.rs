@@ -1,1 +1,6 @@
-//! (filled by the first module that lands here)
+//! Readers of evidence with a verdict. A judge here is pure: pixels, lines, records and the time are its arguments, and
+//! it never opens, sends or waits for anything; whoever owns a wire feeds it.
+//!
+//! Start reading at [`drain`] (what the serial port says in the end).
+
+pub mod drain;
