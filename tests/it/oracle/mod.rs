@@ -1,1 +1,2 @@
-
+//! The judges, fed with synthetic screens and drains.
+mod digest;
