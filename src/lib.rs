@@ -13,6 +13,7 @@
 //! - [`console`]: keyboard in, surfaces and events out.
 //! - [`journal`]: everything observed or done during an attempt, in one order.
 //! - [`spice`]: the SPICE client.
+//! - [`near`]: "did you mean", for everybody.
 //!
 //! `src/digest` (package `visual-digest`) and `src/guest` (package `sextant`) are packages of their own.
 
@@ -20,8 +21,9 @@ pub mod cli;
 pub mod console;
 pub mod journal;
 pub mod lane;
+pub mod near;
 pub mod oracle;
 pub mod report;
-pub mod runner;
+//pub mod runner;
 pub mod script;
 pub mod spice;

@@ -1,1 +1,192 @@
-//! (filled by the first module that lands here)
+//! Keyboard in, surfaces and events out: what a scenario sees of a machine's console, whoever carries it.
+//!
+//! Start reading at [`Console`]. [`keyboard`] knows keys and
+//! layouts, [`typing`] paces them. Nothing here judges what is on the screen.
+
+pub mod keyboard;
+#[cfg(test)]
+pub(crate) mod test_console;
+pub mod typing;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Instant;
+
+use visual_digest::Frame;
+
+pub use keyboard::Scancode;
+
+/// A machine's console. Handles are shared; nothing here waits, except [`Console::flushed`] and
+/// [`Console::close`].
+pub trait Console: Send + Sync {
+    /// Queues a key going down. Keys arrive in the order in which they were queued.
+    ///
+    /// # Errors
+    /// The console is closed.
+    fn key_down(&self, code: Scancode) -> Result<(), ConsoleError>;
+
+    /// Queues a key going up.
+    ///
+    /// # Errors
+    /// The console is closed.
+    fn key_up(&self, code: Scancode) -> Result<(), ConsoleError>;
+
+    /// Resolves when every key queued so far has left this process.
+    fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Shows the primary surface as it is now. Returns false when there is none. No draw happens meanwhile, so
+    /// `look` must be short.
+    fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool;
+
+    /// Closes this end of the console in an orderly way.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// What a console tells.
+#[derive(Debug, Clone)]
+pub enum ConsoleEvent {
+    /// The console is up.
+    Connected {
+        /// Names of the channels, e.g. `display:0`.
+        channels: Vec<String>,
+    },
+    /// A surface appeared or changed its size.
+    SurfaceCreated {
+        /// Surface id.
+        surface_id: u32,
+        /// Whether it is the screen.
+        primary: bool,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A surface is gone.
+    SurfaceDestroyed {
+        /// Surface id.
+        surface_id: u32,
+        /// Whether it was the screen.
+        primary: bool,
+    },
+    /// Pixels changed; they are in the surface already.
+    Drawn {
+        /// Surface id.
+        surface_id: u32,
+        /// Whether it is the screen.
+        primary: bool,
+        /// Bounding box of the change.
+        area: Area,
+        /// When the bytes arrived.
+        at: Instant,
+    },
+    /// Something worth knowing that changes no pixel.
+    Notice {
+        /// For people.
+        text: String,
+    },
+    /// The console is closed; nothing follows.
+    Closed {
+        /// Why, as far as known.
+        reason: String,
+    },
+}
+
+/// A rectangle in pixels; right and bottom are exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Area {
+    /// First column.
+    pub left: u32,
+    /// First row.
+    pub top: u32,
+    /// Column after the last.
+    pub right: u32,
+    /// Row after the last.
+    pub bottom: u32,
+}
+
+impl Area {
+    /// The smallest rectangle that holds both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            left: self.left.min(other.left),
+            top: self.top.min(other.top),
+            right: self.right.max(other.right),
+            bottom: self.bottom.max(other.bottom),
+        }
+    }
+}
+
+/// Why a console refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConsoleError {
+    /// The other end is gone.
+    #[error("the console is closed: {reason}")]
+    Closed {
+        /// Why, as far as known.
+        reason: String,
+    },
+}
+
+/// A copy of the screen: BGRX, rows top down without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screenshot {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// `width * height * 4` bytes in the order B, G, R, 0.
+    pub pixels: Vec<u8>,
+}
+
+impl Screenshot {
+    /// Copies the screen of `console`; `None` when it shows none.
+    pub fn take(console: &dyn Console) -> Option<Self> {
+        let mut copy = None;
+        console.with_screen(&mut |frame| {
+            let (width, height) = (frame.width(), frame.height());
+            let mut pixels = Vec::with_capacity(width as usize * height as usize * 4);
+            for y in 0..height {
+                pixels.extend_from_slice(frame.row(y, 0..width));
+            }
+            copy = Some(Self { width, height, pixels });
+        });
+        copy
+    }
+
+    /// Encodes it as PNG.
+    ///
+    /// # Errors
+    /// A side is zero.
+    pub fn to_png(&self) -> Result<Vec<u8>, png::EncodingError> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_compression(png::Compression::Fast);
+        let rgb: Vec<u8> = self.pixels.chunks_exact(4).flat_map(|bgrx| [bgrx[2], bgrx[1], bgrx[0]]).collect();
+        encoder.write_header()?.write_image_data(&rgb)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_console::TestConsole;
+    use super::*;
+
+    #[test]
+    fn a_screenshot_is_the_screen_and_its_png_has_the_same_colours() {
+        let console = TestConsole::default();
+        assert!(Screenshot::take(&console).is_none(), "the screen is off");
+        let screen = Screenshot { width: 2, height: 1, pixels: vec![1, 2, 3, 0, 4, 5, 6, 0] };
+        console.show(screen.clone());
+        let taken = Screenshot::take(&console).unwrap();
+        assert_eq!(taken, screen);
+        let mut reader =
+            png::Decoder::new(std::io::Cursor::new(taken.to_png().unwrap())).read_info().unwrap();
+        let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut rgb).unwrap();
+        assert_eq!(rgb, [3, 2, 1, 6, 5, 4]);
+    }
+}

@@ -1,1 +1,2 @@
-//! (filled by the first module that lands here)
+//! One machine.
+pub mod handle;

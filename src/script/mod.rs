@@ -1,1 +1,21 @@
-//! (filled by the first module that lands here)
+//! The only place that knows Lua: scenarios as coroutines, in a sandbox, on a thread of their own.
+//!
+//! Start reading at [`load`] (which scenarios does a file hold) and [`run_attempt`] (run one of them on a lane).
+//! [`sandbox`] is what a stranger's script may do, [`failure`] why a script stopped; the rest are the bindings, one
+//! file per object a script holds. Nothing here provisions a machine or writes to the terminal.
+
+mod attempt;
+mod context;
+mod expect;
+pub mod failure;
+mod keyboard;
+mod options;
+pub mod sandbox;
+mod scenario;
+mod streams;
+mod test;
+mod values;
+
+pub use attempt::{AttemptOptions, Outcome, run_attempt};
+pub use failure::{Failure, FailureKind, Place};
+pub use scenario::{LOAD_TIMEOUT, LoadError, Scenario, Script, load};

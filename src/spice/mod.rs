@@ -1,1 +1,1 @@
-//! (filled by the first module that lands here)
+//! (empty)

@@ -1,0 +1,353 @@
+//! The shapes of events. On disk each is one JSON object:
+//! `{"seq":7,"t_ns":1200345,"wall":"…","source":"digest","event":"digest_record","data":{…}}`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use visual_digest::{Digest, Record};
+
+/// One entry of the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the journal, from 1, without gaps.
+    pub seq: u64,
+    /// Monotonic nanoseconds since the attempt began.
+    pub t_ns: u64,
+    /// Wall clock when it was appended.
+    pub wall: Timestamp,
+    /// Which stream it belongs to.
+    pub source: Source,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// The streams. Waits keep one cursor per stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Attempts, retries, cancellation.
+    Runner,
+    /// The machine: states, gates, its end.
+    Lane,
+    /// QMP events.
+    Qmp,
+    /// Lines on the serial port.
+    Serial,
+    /// Surfaces and draws.
+    Screen,
+    /// Decoded digests and their records.
+    Digest,
+    /// Keys sent.
+    Keyboard,
+    /// Steps, waits, expectations, what the script logged.
+    Script,
+}
+
+impl Source {
+    /// All streams, in the order of their discriminants.
+    pub const ALL: [Self; 8] = [
+        Self::Runner,
+        Self::Lane,
+        Self::Qmp,
+        Self::Serial,
+        Self::Screen,
+        Self::Digest,
+        Self::Keyboard,
+        Self::Script,
+    ];
+}
+
+/// What happened. Readers of journals on disk must expect names they do not know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data", rename_all = "snake_case")]
+pub enum Body {
+    /// The first event of every attempt.
+    AttemptBegan {
+        /// The scenario's name.
+        scenario: String,
+        /// The script's path as it was given.
+        file: String,
+        /// Line of the `scenario(…)` call.
+        line: u32,
+        /// The lane's name.
+        lane: String,
+        /// 1 for the first try.
+        attempt: u32,
+    },
+    /// The last event of every attempt.
+    AttemptEnded {
+        /// The verdict's class: `passed`, `failed`, `error`, `lane_failed`, `timed_out`, `skipped`.
+        verdict: String,
+        /// Why, when it did not pass.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
+    },
+    /// A lane entered a state: `planned`, `starting`, `ready`, `stopping`, `down`.
+    LaneState {
+        /// The state's name.
+        state: String,
+        /// More for people.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
+    /// How acceleration was decided.
+    Acceleration {
+        /// What the profile asked for.
+        requested: String,
+        /// What the machine runs with.
+        resolved: String,
+        /// Why.
+        why: String,
+    },
+    /// A readiness gate passed or failed.
+    Gate {
+        /// The gate's kind, e.g. `spice-surface`.
+        gate: String,
+        /// Whether it was reached.
+        passed: bool,
+        /// Milliseconds spent at this gate.
+        waited_ms: u64,
+        /// What was seen instead, when it was not reached.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        seen: Option<String>,
+    },
+    /// The machine ended.
+    LaneEnded {
+        /// How: see `lane::LaneEnd`.
+        how: String,
+        /// Whether the guest ended it (powered off) rather than the host.
+        by_guest: bool,
+    },
+    /// How the lane was taken down.
+    Teardown {
+        /// The rung of the ladder that worked.
+        rung: String,
+        /// Milliseconds it took.
+        took_ms: u64,
+    },
+    /// An event QEMU sent over QMP.
+    QmpEvent {
+        /// QEMU's name, e.g. `SHUTDOWN`.
+        name: String,
+        /// QEMU's data.
+        data: serde_json::Value,
+    },
+    /// A line on the serial port, without its line end.
+    SerialLine {
+        /// The text; bytes that are not UTF-8 are replaced.
+        text: String,
+    },
+    /// A line on the serial port that has begun and rests, as a prompt does. When it ends, it comes again as a
+    /// `serial_line`.
+    SerialPrompt {
+        /// The text so far.
+        text: String,
+    },
+    /// The console is connected.
+    ConsoleConnected {
+        /// The channels that were opened, e.g. `display:0`.
+        channels: Vec<String>,
+    },
+    /// The console closed.
+    ConsoleClosed {
+        /// Why, as far as known.
+        reason: String,
+    },
+    /// A surface appeared or changed its size.
+    SurfaceCreated {
+        /// Surface id; 0 is the primary one.
+        surface_id: u32,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A surface is gone.
+    SurfaceDestroyed {
+        /// Surface id.
+        surface_id: u32,
+    },
+    /// Draws, coalesced: `draws` of them within a few milliseconds.
+    SurfaceDrawn {
+        /// Surface id.
+        surface_id: u32,
+        /// How many draw messages.
+        draws: u32,
+        /// Bounding box: left, top, right, bottom.
+        area: [u32; 4],
+    },
+    /// Something the console's server said or did that we cannot draw or do.
+    ConsoleNotice {
+        /// For people.
+        text: String,
+    },
+    /// A digest with a new frame counter was decoded.
+    DigestUpdated {
+        /// The digest as it was on the screen.
+        #[serde(flatten)]
+        digest: Arc<Digest>,
+        /// `matches`, `differs`, or `unsettled` while draws were still arriving.
+        framebuffer: String,
+        /// How many of `raw_records`, from the end, were not in an earlier digest.
+        new_records: usize,
+        /// Whether records were lost between the previous digest and this one.
+        gap: bool,
+        /// Whether the guest began anew since the previous digest.
+        restarted: bool,
+    },
+    /// A record that was seen for the first time.
+    DigestRecord {
+        /// The record.
+        #[serde(flatten)]
+        record: Record,
+        /// The digest in which it was seen first.
+        frame_counter: u32,
+    },
+    /// The later judgement of a digest that was `unsettled` when it was decoded.
+    DigestFramebuffer {
+        /// Which digest.
+        frame_counter: u32,
+        /// `matches` or `differs`.
+        framebuffer: String,
+    },
+    /// A key went down or up.
+    KeySent {
+        /// AT set 1 make code, extended ones as 0xE0cc.
+        code: u16,
+        /// The key's name, when it has one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<String>,
+        /// `down`, `up` or `press`.
+        action: String,
+    },
+    /// Text was typed. The text itself is never recorded: it may be a secret.
+    TextTyped {
+        /// Characters.
+        chars: u32,
+        /// Milliseconds from the first key to the last.
+        took_ms: u64,
+    },
+    /// A step began.
+    StepBegan {
+        /// Names from the outermost step inwards.
+        path: Vec<String>,
+        /// Seconds it may take.
+        timeout_s: f64,
+        /// Line of the call.
+        line: u32,
+    },
+    /// A step ended.
+    StepEnded {
+        /// Names from the outermost step inwards.
+        path: Vec<String>,
+        /// Whether it ended without an error.
+        passed: bool,
+        /// Milliseconds.
+        took_ms: u64,
+    },
+    /// A wait began.
+    WaitBegan {
+        /// Identifies the wait within the attempt.
+        wait: u32,
+        /// The call, e.g. `digest:wait_for`.
+        call: String,
+        /// What is waited for.
+        wanted: String,
+        /// Seconds until its deadline.
+        timeout_s: f64,
+        /// Line of the call.
+        line: u32,
+    },
+    /// A wait ended.
+    WaitEnded {
+        /// Which.
+        wait: u32,
+        /// `matched`, `timeout`, `machine_ended`, `cancelled`.
+        outcome: String,
+        /// The event that matched.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        matched: Option<u64>,
+        /// Milliseconds.
+        took_ms: u64,
+    },
+    /// A verdict on a value.
+    Expectation {
+        /// What was expected.
+        what: String,
+        /// Whether it held.
+        passed: bool,
+        /// The difference, when it did not.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        difference: Option<String>,
+        /// Line of the call.
+        line: u32,
+    },
+    /// A screenshot was written.
+    Screenshot {
+        /// Path relative to the attempt's folder.
+        path: String,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A file was attached.
+    Attachment {
+        /// The name the script gave.
+        name: String,
+        /// Path relative to the attempt's folder.
+        path: String,
+    },
+    /// The script said something.
+    Log {
+        /// The text.
+        message: String,
+    },
+    /// Events of a stream were not kept because there were too many.
+    Dropped {
+        /// Which stream.
+        stream: Source,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Body {
+    /// Returns the event's name as it appears on disk.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AttemptBegan { .. } => "attempt_began",
+            Self::AttemptEnded { .. } => "attempt_ended",
+            Self::LaneState { .. } => "lane_state",
+            Self::Acceleration { .. } => "acceleration",
+            Self::Gate { .. } => "gate",
+            Self::LaneEnded { .. } => "lane_ended",
+            Self::Teardown { .. } => "teardown",
+            Self::QmpEvent { .. } => "qmp_event",
+            Self::SerialLine { .. } => "serial_line",
+            Self::SerialPrompt { .. } => "serial_prompt",
+            Self::ConsoleConnected { .. } => "console_connected",
+            Self::ConsoleClosed { .. } => "console_closed",
+            Self::SurfaceCreated { .. } => "surface_created",
+            Self::SurfaceDestroyed { .. } => "surface_destroyed",
+            Self::SurfaceDrawn { .. } => "surface_drawn",
+            Self::ConsoleNotice { .. } => "console_notice",
+            Self::DigestUpdated { .. } => "digest_updated",
+            Self::DigestRecord { .. } => "digest_record",
+            Self::DigestFramebuffer { .. } => "digest_framebuffer",
+            Self::KeySent { .. } => "key_sent",
+            Self::TextTyped { .. } => "text_typed",
+            Self::StepBegan { .. } => "step_began",
+            Self::StepEnded { .. } => "step_ended",
+            Self::WaitBegan { .. } => "wait_began",
+            Self::WaitEnded { .. } => "wait_ended",
+            Self::Expectation { .. } => "expectation",
+            Self::Screenshot { .. } => "screenshot",
+            Self::Attachment { .. } => "attachment",
+            Self::Log { .. } => "log",
+            Self::Dropped { .. } => "dropped",
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The journal in memory: append, read from a cursor, wait for more.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::event::{Body, Event, Source};
+use super::ndjson;
+
+/// A position in one stream: everything up to and including `seq` has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor(pub u64);
+
+/// The journal of one attempt. A clone is another handle to the same journal.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    began: Instant,
+    /// The `seq` of the newest event; changes wake the waits.
+    newest: watch::Sender<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// INVARIANT: the event with `seq` n is at index n - 1.
+    events: Vec<Arc<Event>>,
+    /// Indices into `events`, per stream, ascending.
+    streams: [Vec<usize>; Source::ALL.len()],
+    dropped: [u64; Source::ALL.len()],
+    disk: Option<ndjson::Writer>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Journal {
+    /// A journal in memory only, whose clock starts now.
+    pub fn new() -> Self {
+        Self::with_disk(None)
+    }
+
+    /// A journal that is also written to `path`, line by line, by a thread of its own.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Self::with_disk(Some(ndjson::Writer::create(path)?)))
+    }
+
+    fn with_disk(disk: Option<ndjson::Writer>) -> Self {
+        let state =
+            State { events: Vec::new(), streams: Default::default(), dropped: Default::default(), disk };
+        let inner = Inner { began: Instant::now(), newest: watch::Sender::new(0), state: Mutex::new(state) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// When the attempt began: the origin of `t_ns`.
+    pub fn began(&self) -> Instant {
+        self.inner.began
+    }
+
+    /// Appends an event and returns its `seq`. Never blocks on a reader or on the disk.
+    ///
+    /// A stream that already holds [`STREAM_LIMIT`] events keeps no more; what is dropped is counted and said
+    /// by [`Journal::close`]. Returns the newest `seq` then.
+    pub fn append(&self, source: Source, body: Body) -> u64 {
+        let mut state = self.state();
+        let stream = source as usize;
+        if state.streams[stream].len() >= STREAM_LIMIT {
+            state.dropped[stream] += 1;
+            return state.events.len() as u64;
+        }
+        let seq = state.push(self.inner.began, source, body);
+        drop(state);
+        self.inner.newest.send_replace(seq);
+        seq
+    }
+
+    /// Returns the `seq` of the newest event, 0 when there is none.
+    pub fn newest(&self) -> u64 {
+        *self.inner.newest.borrow()
+    }
+
+    /// Returns a receiver that changes with every append.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.inner.newest.subscribe()
+    }
+
+    /// Returns the events of `source` after `cursor`, oldest first.
+    pub fn after(&self, source: Source, cursor: Cursor) -> Vec<Arc<Event>> {
+        let state = self.state();
+        let stream = &state.streams[source as usize];
+        let from = stream.partition_point(|&index| (index as u64) < cursor.0);
+        stream[from..].iter().map(|&index| Arc::clone(&state.events[index])).collect()
+    }
+
+    /// Returns all events of all streams after `cursor`, oldest first.
+    pub fn all_after(&self, cursor: Cursor) -> Vec<Arc<Event>> {
+        let state = self.state();
+        let from = usize::try_from(cursor.0).unwrap_or(usize::MAX).min(state.events.len());
+        state.events[from..].to_vec()
+    }
+
+    /// Waits for the first event of `source` after `cursor` for which `accept` returns true, moves `cursor` past
+    /// it and returns it. Has no deadline of its own: the caller brings one. Cancel safe: the cursor moves only
+    /// with a match.
+    pub async fn next_match(
+        &self,
+        source: Source,
+        cursor: &mut Cursor,
+        mut accept: impl FnMut(&Event) -> bool,
+    ) -> Arc<Event> {
+        let mut newest = self.watch();
+        let mut seen = *cursor;
+        loop {
+            newest.mark_unchanged();
+            for event in self.after(source, seen) {
+                seen = Cursor(event.seq);
+                if accept(&event) {
+                    *cursor = seen;
+                    return event;
+                }
+            }
+            // The sender lives in `self`, so this ends only with a change.
+            let _ = newest.changed().await;
+        }
+    }
+
+    /// Notes what was dropped, then waits until everything is on the disk. Later appends stay in memory.
+    pub fn close(&self) {
+        let disk = {
+            let mut state = self.state();
+            for stream in Source::ALL {
+                let count = std::mem::take(&mut state.dropped[stream as usize]);
+                if count > 0 {
+                    state.push(self.inner.began, Source::Runner, Body::Dropped { stream, count });
+                }
+            }
+            state.disk.take()
+        };
+        if let Some(disk) = disk {
+            disk.finish();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Appending cannot panic half way, so a poisoned journal is still whole.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, began: Instant, source: Source, body: Body) -> u64 {
+        let index = self.events.len();
+        let seq = index as u64 + 1;
+        let t_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let event = Arc::new(Event { seq, t_ns, wall: Timestamp::now(), source, body });
+        self.streams[source as usize].push(index);
+        if let Some(disk) = &self.disk {
+            disk.write(Arc::clone(&event));
+        }
+        self.events.push(event);
+        seq
+    }
+}
+
+impl Event {
+    /// Time since the attempt began.
+    pub fn at(&self) -> Duration {
+        Duration::from_nanos(self.t_ns)
+    }
+}
+
+/// How many events of one stream an attempt keeps: a serial flood of an hour, far below a gigabyte.
+pub const STREAM_LIMIT: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Body {
+        Body::SerialLine { text: text.to_owned() }
+    }
+
+    fn text(event: &Event) -> &str {
+        match &event.body {
+            Body::SerialLine { text } => text,
+            other => panic!("not a line: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_finds_what_came_before_it_began() {
+        let journal = Journal::new();
+        journal.append(Source::Serial, line("a"));
+        journal.append(Source::Serial, line("b"));
+        let mut cursor = Cursor::default();
+        let found = journal.next_match(Source::Serial, &mut cursor, |event| text(event) == "b").await;
+        assert_eq!((found.seq, cursor), (2, Cursor(2)));
+    }
+
+    #[tokio::test]
+    async fn two_waits_in_a_row_prove_an_order() {
+        let journal = Journal::new();
+        journal.append(Source::Serial, line("second"));
+        journal.append(Source::Serial, line("first"));
+        let mut cursor = Cursor::default();
+        journal.next_match(Source::Serial, &mut cursor, |event| text(event) == "first").await;
+        assert!(journal.after(Source::Serial, cursor).is_empty(), "`second` lies before the cursor");
+    }
+
+    #[tokio::test]
+    async fn a_wait_wakes_for_a_later_event_of_its_own_stream() {
+        let journal = Journal::new();
+        let writer = journal.clone();
+        let task = tokio::spawn(async move {
+            let mut cursor = Cursor::default();
+            journal.next_match(Source::Serial, &mut cursor, |_| true).await.seq
+        });
+        tokio::task::yield_now().await;
+        writer.append(Source::Script, Body::Log { message: "other stream".to_owned() });
+        writer.append(Source::Serial, line("now"));
+        assert_eq!(task.await.unwrap(), 2);
+    }
+
+    #[test]
+    fn what_is_on_disk_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.ndjson");
+        let journal = Journal::create(&path).unwrap();
+        journal.append(Source::Serial, line("hello"));
+        journal.append(Source::Keyboard, Body::KeySent { code: 28, key: None, action: "down".to_owned() });
+        journal.close();
+        let events = ndjson::load(&path).unwrap();
+        assert_eq!(events.len(), 2);
+        assert_eq!(text(&events[0]), "hello");
+        assert_eq!(events[1].body.name(), "key_sent");
+    }
+}

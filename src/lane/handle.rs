@@ -1,0 +1,94 @@
+//! What a scenario holds of a lane: endpoints and the news of its end, never the means to provision it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::console::Console;
+
+/// A running lane, seen from a scenario. A clone is another handle to the same machine.
+#[derive(Clone)]
+pub struct LaneHandle {
+    /// The profile's name.
+    pub name: String,
+    /// What this lane can do.
+    pub capabilities: BTreeSet<Capability>,
+    /// Its keyboard and screen, when it has any.
+    pub console: Option<Arc<dyn Console>>,
+    /// Set once, after everything the machine said before its end is in the journal.
+    pub ended: watch::Receiver<Option<LaneEnd>>,
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneEnd {
+    /// Who ended it.
+    pub class: EndClass,
+    /// For people: exit status or signal, and QEMU's last words if it had any.
+    pub how: String,
+}
+
+/// Who ended a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndClass {
+    /// The guest powered off.
+    GuestShutdown,
+    /// The guest reset, and the lane ends with a reset.
+    GuestReset,
+    /// QEMU was killed, crashed or refused: the host's matter.
+    Host,
+    /// The lane was taken down by us.
+    TakenDown,
+}
+
+impl EndClass {
+    /// Whether the guest itself ended the machine.
+    pub fn by_guest(self) -> bool {
+        matches!(self, Self::GuestShutdown | Self::GuestReset)
+    }
+}
+
+/// Something a scenario can need of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Keys can be sent.
+    Keyboard,
+    /// The screen can be seen.
+    Screen,
+    /// The guest paints a visual digest.
+    Digest,
+    /// The first serial port is recorded.
+    Serial,
+    /// QEMU's monitor answers.
+    Qmp,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Keyboard, Self::Screen, Self::Digest, Self::Serial, Self::Qmp];
+
+    /// The name used in `needs`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keyboard => "keyboard",
+            Self::Screen => "screen",
+            Self::Digest => "digest",
+            Self::Serial => "serial",
+            Self::Qmp => "qmp",
+        }
+    }
+
+    /// Finds a capability by the name used in `needs`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|capability| capability.name() == name)
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,190 @@
+//! One try at one scenario on one lane: a Lua state of its own, on a thread of its own, with a watchdog.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::MultiValue;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, Scope, machine_end};
+use super::failure::{Failure, FailureKind};
+use super::sandbox::{Sandbox, StopFlag};
+use super::scenario::{Scenario, Script, declare};
+use super::test::{Params, Run, Tasks, TestSkin, call, within_deadline};
+use crate::journal::Journal;
+use crate::lane::handle::LaneHandle;
+
+/// What an attempt needs.
+pub struct AttemptOptions {
+    /// The script.
+    pub script: Script,
+    /// Which of its scenarios.
+    pub scenario: Scenario,
+    /// Where everything is noted.
+    pub journal: Journal,
+    /// The machine.
+    pub lane: LaneHandle,
+    /// Where screenshots and attachments go.
+    pub folder: PathBuf,
+    /// `t.params`, an object.
+    pub params: serde_json::Value,
+    /// Ends the attempt from outside.
+    pub cancel: CancellationToken,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The promise held.
+    Passed,
+    /// It did not; further misses are counted.
+    Failed(Box<Failure>, usize),
+}
+
+/// Runs one attempt to its end, which is at the latest a few seconds after the scenario's timeout, whatever the
+/// script does.
+pub async fn run_attempt(options: AttemptOptions) -> Outcome {
+    let stop = StopFlag::default();
+    let hard_limit = options.scenario.timeout + STUCK_GRACE;
+    let cancel = options.cancel.clone();
+    let place = options.scenario.place.clone();
+    let (done, outcome) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let thread = {
+        let stop = stop.clone();
+        std::thread::Builder::new().name("scenario".to_owned()).spawn(move || {
+            let local = LocalSet::new();
+            let result = runtime.block_on(local.run_until(attempt(options, &stop)));
+            // Nobody listens any more when the watchdog gave up on this thread.
+            let _ = done.send(result);
+        })
+    };
+    if let Err(error) = thread {
+        let failure =
+            Failure::new(FailureKind::LaneLost, format!("cannot start a thread for the scenario: {error}"));
+        return Outcome::Failed(Box::new(failure), 1);
+    }
+    let cancelled = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(STUCK_GRACE).await;
+    };
+    let stuck = tokio::select! {
+        outcome = outcome => match outcome {
+            Ok(outcome) => return outcome,
+            Err(_) => "the scenario's thread ended without an answer: this is a bug in backstaff",
+        },
+        () = tokio::time::sleep(hard_limit) => "the script is stuck inside a single call and was abandoned",
+        () = cancelled => "the script did not stop when it was cancelled and was abandoned",
+    };
+    stop.set();
+    let failure = Failure::new(FailureKind::Timeout, stuck)
+        .at(Some(place))
+        .hint("a pattern like `(.-)*` in string.find can run for ever; `pattern(…)` matches in linear time");
+    Outcome::Failed(Box::new(failure), 1)
+}
+
+async fn attempt(options: AttemptOptions, stop: &StopFlag) -> Outcome {
+    let timeout = options.scenario.timeout;
+    let scope = Scope {
+        steps: Vec::new(),
+        deadline: Instant::now() + timeout,
+        deadline_name: format!("the scenario ({:.1} s)", timeout.as_secs_f64()),
+        tentative: false,
+    };
+    let AttemptOptions { script, scenario, journal, lane, folder, params, cancel } = options;
+    let context = Arc::new(Context::new(journal, lane, folder, scope.clone()));
+    let sandbox = {
+        let context = Arc::clone(&context);
+        Sandbox::new(stop, move || context.fatal())
+    };
+    let sandbox = match sandbox {
+        Ok(sandbox) => sandbox,
+        Err(error) => return Outcome::Failed(Box::new(Failure::from_lua(&error)), 1),
+    };
+    let lua = sandbox.lua.clone();
+    lua.set_app_data(Arc::clone(&context));
+    lua.set_app_data(Params(params));
+    lua.set_app_data(Run(sandbox.run.clone()));
+    lua.set_app_data(Tasks::default());
+
+    let body = async {
+        let declared = declare(&sandbox, &script)?;
+        let (_, function) = declared.get(scenario.index).ok_or_else(|| {
+            mlua::Error::external(Failure::new(
+                FailureKind::Script,
+                "the script declares other scenarios than before",
+            ))
+        })?;
+        call(
+            &lua,
+            function,
+            MultiValue::from_iter([lua.create_userdata(TestSkin).map(mlua::Value::UserData)?]),
+        )
+        .await
+    };
+    let expired = Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
+        .at(Some(scenario.place.clone()))
+        .fatal();
+    let watched = within_deadline(&context, scope, expired, body);
+    let result = tokio::select! {
+        biased;
+        result = watched => result.map(|_| ()),
+        () = cancel.cancelled() => {
+            Err(context.raise(Failure::new(FailureKind::Cancelled, "the run was cancelled").at(Some(scenario.place.clone()))))
+        }
+    };
+    let result = match result {
+        Ok(()) => {
+            let tasks = lua.remove_app_data::<Tasks>().unwrap_or_default();
+            tasks.unjoined_failure().await.map_or(Ok(()), |failure| Err(mlua::Error::external(failure)))
+        }
+        failed => failed,
+    };
+    judge(&context, result).await
+}
+
+/// What a finished script amounts to. A fatal failure outlives any `pcall`; a missed expectation too.
+async fn judge(context: &Context, result: mlua::Result<()>) -> Outcome {
+    let (missed, count) = context.missed();
+    let raised = result.err().map(|error| Failure::from_lua(&error));
+    let failure = context.fatal().or(raised);
+    let Some(mut failure) = merged(failure, missed) else { return Outcome::Passed };
+    if failure.kind == FailureKind::MachineEnded || failure.kind == FailureKind::LaneLost {
+        // The lane says why within moments; a closed console alone is a poor explanation.
+        let mut ended = context.lane.ended.clone();
+        if let Ok(end) = tokio::time::timeout(END_GRACE, machine_end(&mut ended)).await
+            && !end.class.by_guest()
+            && failure.kind == FailureKind::LaneLost
+            && !failure.message.contains(&end.how)
+        {
+            failure.message = format!("{}\n{}", failure.message, end.how);
+        }
+    }
+    if failure.screenshot.is_none() && failure.kind != FailureKind::Skip {
+        failure.screenshot = context.screenshot_if_possible("failure").await;
+    }
+    Outcome::Failed(Box::new(failure), count.max(1))
+}
+
+/// The failure to report: what stopped the script, unless that was only the echo of an earlier miss.
+fn merged(raised: Option<Failure>, missed: Option<Failure>) -> Option<Failure> {
+    match (raised, missed) {
+        (Some(raised), Some(missed))
+            if raised.kind == FailureKind::Expectation && raised.place == missed.place =>
+        {
+            Some(raised)
+        }
+        (Some(raised), Some(_)) if matches!(raised.kind, FailureKind::LaneLost | FailureKind::Cancelled) => {
+            Some(raised)
+        }
+        (_, Some(missed)) => Some(missed),
+        (raised, None) => raised,
+    }
+}
+
+/// How long after its timeout a script that cannot even be stopped is waited for.
+const STUCK_GRACE: Duration = Duration::from_secs(5);
+const END_GRACE: Duration = Duration::from_secs(3);

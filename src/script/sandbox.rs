@@ -1,0 +1,214 @@
+//! A fresh Lua state that a stranger's script may run in: no files, no processes, no bytecode, capped memory, and
+//! stoppable at any instruction.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Value, VmState};
+
+use super::failure::{Caught, Failure, FailureKind, readable_traceback};
+
+/// Bytes a script may hold.
+pub const MEMORY_LIMIT: usize = 64 << 20;
+
+/// Stops a script from outside: once set, nothing of the script goes on.
+#[derive(Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Stops the script at its next instruction.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was stopped.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A state with the prelude loaded.
+pub struct Sandbox {
+    /// The state.
+    pub lua: Lua,
+    /// Calls a function of the script: `run(f, …)`.
+    pub run: Function,
+}
+
+impl Sandbox {
+    /// Makes a fresh state. `fatal` says what to raise while a fatal failure is pending.
+    ///
+    /// # Errors
+    /// Lua refuses, which means that the prelude is broken or memory is out.
+    pub fn new(
+        stop: &StopFlag,
+        fatal: impl Fn() -> Option<Failure> + Send + Sync + 'static,
+    ) -> mlua::Result<Self> {
+        let libraries = StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH;
+        // The binding layer's own way to let panics pass is a `pcall` that cannot wait; the prelude's `pcall` hands
+        // what it caught to `described`, where a panic goes on.
+        let lua = Lua::new_with(libraries, LuaOptions::new())?;
+        lua.set_memory_limit(MEMORY_LIMIT)?;
+        let fatal = Arc::new(fatal);
+        let stop_now = {
+            let stop = stop.clone();
+            move || match fatal() {
+                Some(failure) => Err(mlua::Error::external(failure)),
+                None if stop.is_set() => Err(mlua::Error::external(stopped_failure())),
+                None => Ok(()),
+            }
+        };
+        let hook = stop_now.clone();
+        let every = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
+        lua.set_global_hook(every, move |_, _| hook().map(|()| VmState::Continue))?;
+
+        let stopped = lua.create_function(move |_, ()| stop_now())?;
+        let described = lua.create_function(|lua, failure: Value| describe(lua, failure))?;
+        let raise = lua.create_function(|_, failure: mlua::AnyUserData| -> mlua::Result<()> {
+            match failure.borrow::<Caught>() {
+                Ok(caught) => Err(mlua::Error::external(caught.0.clone())),
+                Err(_) => Err(mlua::Error::external(Failure::new(
+                    FailureKind::Script,
+                    "an object was raised as an error; raise a string or a table",
+                ))),
+            }
+        })?;
+        let uncaught = lua.create_function(uncaught)?;
+        let run = lua
+            .load(include_str!("prelude.lua"))
+            .set_name("=[prelude]")
+            .set_mode(ChunkMode::Text)
+            .call((stopped, described, raise, uncaught, Lua::poll_pending()))?;
+        Ok(Self { lua, run })
+    }
+}
+
+fn stopped_failure() -> Failure {
+    Failure::new(FailureKind::Cancelled, "the script was stopped").fatal()
+}
+
+/// What a script sees of an error it caught.
+fn describe(lua: &Lua, failure: Value) -> mlua::Result<Value> {
+    match failure {
+        Value::Error(error) => {
+            let failure = Failure::from_lua(&error);
+            lua.create_userdata(Caught(failure)).map(Value::UserData)
+        }
+        other => Ok(other),
+    }
+}
+
+/// The message handler of the outermost call: adds the traceback while the stack still stands.
+fn uncaught(lua: &Lua, value: Value) -> mlua::Result<Value> {
+    let mut failure = match &value {
+        Value::Error(error) => Failure::from_lua(error),
+        Value::UserData(data) => match data.borrow::<Caught>() {
+            Ok(caught) => caught.0.clone(),
+            Err(_) => Failure::new(FailureKind::Script, "an object was raised as an error"),
+        },
+        Value::String(text) => Failure::from_lua(&mlua::Error::RuntimeError(text.to_string_lossy())),
+        Value::Table(table) => {
+            let text = match table.raw_get::<Value>("message")? {
+                Value::Nil => value.to_string()?,
+                message => message.to_string()?,
+            };
+            Failure::from_lua(&mlua::Error::RuntimeError(text))
+        }
+        other => Failure::new(FailureKind::Script, format!("error value: {}", other.to_string()?)),
+    };
+    if failure.traceback.is_none() && failure.kind == FailureKind::Script {
+        let traceback = lua.traceback(None, 1)?.to_string_lossy();
+        failure.traceback = readable_traceback(&traceback);
+    }
+    Ok(Value::Error(Box::new(mlua::Error::external(failure))))
+}
+
+const HOOK_INSTRUCTIONS: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn sandbox(stop: &StopFlag) -> Sandbox {
+        Sandbox::new(stop, || None).unwrap()
+    }
+
+    fn eval(code: &str) -> mlua::Result<String> {
+        let sandbox = sandbox(&StopFlag::default());
+        sandbox.lua.load(code).eval::<String>()
+    }
+
+    #[test]
+    fn what_a_stranger_must_not_have_is_not_there() {
+        for name in
+            ["io", "os", "debug", "package", "dofile", "loadfile", "load", "collectgarbage", "require"]
+        {
+            assert_eq!(eval(&format!("return type({name})")).unwrap(), "nil", "{name}");
+        }
+        assert_eq!(eval("return type(string.dump)").unwrap(), "nil");
+        assert!(eval("setmetatable({}, { __gc = function() end })").is_err());
+    }
+
+    #[test]
+    fn memory_is_capped() {
+        let error = eval("local s = 'x' while true do s = s .. s end").unwrap_err();
+        assert!(Failure::from_lua(&error).message.contains("64 MiB"), "{error}");
+    }
+
+    #[test]
+    fn every_kind_of_endless_loop_stops() {
+        let loops = [
+            "while true do end",
+            "while true do pcall(error, 'x') end",
+            "while true do pcall(function() while true do end end) end",
+            "while true do xpcall(function() while true do end end, function() while true do end end) end",
+            "local function f() return f() end f()",
+            "while true do coroutine.wrap(function() while true do end end)() end",
+            "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+            "repeat local ok = pcall(coroutine.wrap(function() error('x') end)) until false",
+            "while true do pcall(string.rep, 'x', -1) end",
+        ];
+        for code in loops {
+            let stop = StopFlag::default();
+            let sandbox = sandbox(&stop);
+            let stopper = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                stop.set();
+            });
+            let error = sandbox.lua.load(code).exec().unwrap_err();
+            assert_eq!(Failure::from_lua(&error).kind, FailureKind::Cancelled, "{code}: {error}");
+            stopper.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn bytecode_is_refused() {
+        let lua = Lua::new();
+        let bytes = lua.load("return 1").into_function().unwrap().dump(true);
+        let sandbox = sandbox(&StopFlag::default());
+        assert!(sandbox.lua.load(&bytes[..]).set_mode(ChunkMode::Text).exec().is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "our bug")]
+    fn a_panic_of_ours_passes_through_pcall() {
+        let sandbox = sandbox(&StopFlag::default());
+        let buggy = sandbox.lua.create_function(|_, ()| -> mlua::Result<()> { panic!("our bug") }).unwrap();
+        sandbox.lua.globals().set("buggy", buggy).unwrap();
+        let _ = sandbox.lua.load("pcall(buggy)").exec();
+    }
+
+    #[test]
+    fn a_table_that_was_raised_arrives_as_it_was() {
+        let text = eval("local ok, e = pcall(error, { code = 7 }) return tostring(ok) .. e.code").unwrap();
+        assert_eq!(text, "false7");
+    }
+
+    #[test]
+    fn strings_that_were_raised_carry_the_line_of_the_caller() {
+        let text = eval("local ok, e = pcall(function() error('boom') end)\nreturn e").unwrap();
+        assert!(text.ends_with(":1: boom"), "{text}");
+    }
+}

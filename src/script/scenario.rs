@@ -1,0 +1,229 @@
+//! Which scenarios a file holds, and what they need.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, Lua, Table, Value};
+
+use super::context::caller;
+use super::failure::{Failure, Place};
+use super::options::{Options, describe};
+use super::sandbox::{Sandbox, StopFlag};
+use super::values::bind_matchers;
+use super::{expect, test};
+use crate::lane::handle::Capability;
+use crate::near::nearest;
+
+/// A script's text, read once, so that what was checked is what runs.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The path as it was given; appears in every message.
+    pub path: PathBuf,
+    /// The text.
+    pub source: Arc<str>,
+}
+
+/// A scenario as its file declares it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name, unique within the file.
+    pub name: String,
+    /// Where it is declared.
+    pub place: Place,
+    /// Position in the file, from 0.
+    pub index: usize,
+    /// What the lane must offer.
+    pub needs: BTreeSet<Capability>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// How long an attempt may take, the lane's bring-up not counted.
+    pub timeout: Duration,
+}
+
+/// Why a script does not load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// The script.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not a script, or declares its scenarios wrongly.
+    #[error(transparent)]
+    Script(Box<Failure>),
+}
+
+impl Script {
+    /// Reads a script.
+    ///
+    /// # Errors
+    /// It cannot be read or is not UTF-8.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| LoadError::Read { path: path.display().to_string(), source })?;
+        Ok(Self { path: path.to_owned(), source: text.into() })
+    }
+
+    /// The text of a line, counted from 1.
+    pub fn line(&self, line: u32) -> Option<&str> {
+        let index = usize::try_from(line).ok()?.checked_sub(1)?;
+        self.source.lines().nth(index)
+    }
+}
+
+/// Finds the scenarios of a script by running its top level, without a lane. Blocks, at most for
+/// [`LOAD_TIMEOUT`].
+///
+/// # Errors
+/// The script does not compile, fails at its top level or declares something wrong.
+pub fn load(script: &Script) -> Result<Vec<Scenario>, LoadError> {
+    let stop = StopFlag::default();
+    let (finished, watched) = std::sync::mpsc::channel::<()>();
+    let watchdog = {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            if watched
+                .recv_timeout(LOAD_TIMEOUT)
+                .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                stop.set();
+            }
+        })
+    };
+    let result = load_now(script, &stop);
+    drop(finished);
+    let _ = watchdog.join();
+    result.map_err(|error| {
+        let mut failure = Failure::from_lua(&error);
+        if stop.is_set() {
+            let message =
+                format!("the script's top level ran for {} s without an end", LOAD_TIMEOUT.as_secs());
+            failure = Failure::new(super::FailureKind::Script, message)
+                .hint("declare scenarios at the top level; do work inside them");
+        }
+        LoadError::Script(Box::new(
+            failure.at(Some(Place { file: script.path.display().to_string(), line: 1 })),
+        ))
+    })
+}
+
+fn load_now(script: &Script, stop: &StopFlag) -> mlua::Result<Vec<Scenario>> {
+    let sandbox = Sandbox::new(stop, || None)?;
+    let declared = declare(&sandbox, script)?;
+    let scenarios: Vec<Scenario> = declared.into_iter().map(|(scenario, _)| scenario).collect();
+    for (index, scenario) in scenarios.iter().enumerate() {
+        if let Some(first) = scenarios[..index].iter().find(|first| first.name == scenario.name) {
+            let message =
+                format!("a scenario named {:?} is declared already in line {}", first.name, first.place.line);
+            return Err(Failure::usage(message).at(Some(scenario.place.clone())).into());
+        }
+    }
+    Ok(scenarios)
+}
+
+/// Runs the script's top level in `sandbox` and returns what it declared.
+pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<(Scenario, Function)>> {
+    let lua = &sandbox.lua;
+    bind_matchers(lua)?;
+    expect::bind(lua)?;
+    let print = lua.create_function(|lua, values: mlua::Variadic<Value>| {
+        match lua.app_data_ref::<Arc<super::context::Context>>() {
+            Some(_) => test::log(lua, &values),
+            // At the top level of a script that is only being listed there is no journal to write to.
+            None => Ok(()),
+        }
+    })?;
+    lua.globals().set("print", print)?;
+
+    let declared: Arc<Mutex<Vec<(Scenario, Function)>>> = Arc::default();
+    let list = Arc::clone(&declared);
+    let scenario =
+        lua.create_function(move |lua, (name, options, body): (Value, Value, Option<Function>)| {
+            let place = caller(lua).unwrap_or(Place { file: String::new(), line: 0 });
+            let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = declaration(name, options, body, &place, list.len())
+                .map_err(|failure| failure.at(Some(place)))?;
+            list.push(entry);
+            Ok(())
+        })?;
+    lua.globals().set("scenario", scenario)?;
+
+    let chunk = lua
+        .load(&*script.source)
+        .set_name(format!("@{}", script.path.display()))
+        .set_mode(ChunkMode::Text)
+        .into_function()?;
+    sandbox.run.call::<()>(chunk)?;
+    forbid_late_declarations(lua)?;
+    let declared = std::mem::take(&mut *declared.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(declared)
+}
+
+fn declaration(
+    name: Value,
+    options: Value,
+    body: Option<Function>,
+    place: &Place,
+    index: usize,
+) -> Result<(Scenario, Function), Failure> {
+    let Value::String(name) = &name else {
+        return Err(Failure::usage(format!("scenario: the name is a string, got {}", describe(&name))));
+    };
+    let (options, body) = match (options, body) {
+        (Value::Function(body), None) => (None, body),
+        (Value::Table(options), Some(body)) => (Some(options), body),
+        (other, None) => {
+            return Err(Failure::usage(format!(
+                "scenario: wants (name, [options], function), got {}",
+                describe(&other)
+            )));
+        }
+        (other, _) => {
+            return Err(Failure::usage(format!("scenario: options are a table, got {}", describe(&other))));
+        }
+    };
+    let options: Option<Table> = options;
+    let options = Options::new("scenario", options, &["needs", "tags", "timeout"])?;
+    let needs = options.strings("needs")?.unwrap_or_default();
+    let needs = needs.iter().map(|need| capability(need)).collect::<Result<_, _>>()?;
+    let timeout = options.seconds("timeout")?.unwrap_or(SCENARIO_TIMEOUT);
+    let scenario = Scenario {
+        name: name.to_string_lossy(),
+        place: place.clone(),
+        index,
+        needs,
+        tags: options.strings("tags")?.unwrap_or_default(),
+        timeout,
+    };
+    Ok((scenario, body))
+}
+
+fn capability(name: &str) -> Result<Capability, Failure> {
+    Capability::by_name(name).ok_or_else(|| {
+        let known = Capability::ALL.map(Capability::name);
+        match nearest(name, known) {
+            Some(near) => Failure::usage(format!("scenario: unknown need `{name}`, did you mean `{near}`?")),
+            None => Failure::usage(format!("scenario: unknown need `{name}`"))
+                .hint(format!("known needs: {}", known.join(", "))),
+        }
+    })
+}
+
+fn forbid_late_declarations(lua: &Lua) -> mlua::Result<()> {
+    let refuse = lua.create_function(|lua, _: mlua::Variadic<Value>| -> mlua::Result<()> {
+        Err(Failure::usage("scenario: scenarios are declared at the top level of a file")
+            .at(caller(lua))
+            .into())
+    })?;
+    lua.globals().set("scenario", refuse)
+}
+
+/// How long the top level of a script may run.
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+const SCENARIO_TIMEOUT: Duration = Duration::from_secs(120);

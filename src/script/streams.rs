@@ -1,0 +1,401 @@
+//! `t.digest`, `t.serial`, `t.screen` and `t.lane`: questions to the streams of the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Lua, Table, UserData, UserDataMethods, Value};
+use serde_json::{Value as Json, json};
+use visual_digest::Digest;
+
+use super::context::{Context, Wait, caller, machine_ended};
+use super::failure::Failure;
+use super::options::{Options, describe};
+use super::values::{from_json, to_matcher, to_pattern};
+use crate::journal::matching::{Comparison, Matcher, show};
+use crate::journal::{Body, Cursor, Event, Source};
+use crate::lane::handle::Capability;
+use crate::oracle::drain::{DrainLine, DrainParser};
+
+/// `t.digest`.
+pub(super) struct DigestSkin;
+
+impl UserData for DigestSkin {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            let prepared = (|| {
+                context.require("digest:wait_for", Capability::Digest)?;
+                let options = Options::new("digest:wait_for", options, &["timeout"])?;
+                if wanted.is_nil() {
+                    return Err(Failure::usage("digest:wait_for: wants a matcher, got nil")
+                        .hint("`digest:wait_for(any)` waits for any digest"));
+                }
+                let matcher = to_matcher(&lua, &wanted).map_err(|error| Failure::from_lua(&error))?;
+                Ok((matcher, options.seconds("timeout")?))
+            })()
+            .map_err(|failure: Failure| context.raise(failure.at(place.clone())));
+            async move {
+                let (matcher, timeout) = prepared?;
+                let seen = |events: &[Arc<Event>]| digests_seen(&matcher, events);
+                let wait = Wait {
+                    call: "digest:wait_for",
+                    wanted: matcher.to_string(),
+                    source: Source::Digest,
+                    timeout,
+                    place,
+                    seen: &seen,
+                };
+                let found = wait
+                    .run(&context, |event| digest_json(event).filter(|value| matcher.matches(value)))
+                    .await?;
+                from_json(&lua, &found)
+            }
+        });
+        methods.add_method("latest", |lua, _, ()| {
+            let digests = digests(&Context::of(lua));
+            digests.last().map(|digest| plain(lua, &**digest)).transpose()
+        });
+        methods.add_method("history", |lua, _, ()| {
+            let digests: Vec<Json> = digests(&Context::of(lua))
+                .iter()
+                .map(|digest| to_plain_json(&**digest))
+                .collect::<mlua::Result<_>>()?;
+            from_json(lua, &Json::Array(digests))
+        });
+    }
+}
+
+/// All digests of the attempt so far.
+pub(super) fn digests(context: &Context) -> Vec<Arc<Digest>> {
+    let events = context.journal.after(Source::Digest, Cursor::default());
+    events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::DigestUpdated { digest, .. } => Some(Arc::clone(digest)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn plain<T: serde::Serialize + ?Sized>(lua: &Lua, value: &T) -> mlua::Result<Value> {
+    from_json(lua, &to_plain_json(value)?)
+}
+
+fn to_plain_json<T: serde::Serialize + ?Sized>(value: &T) -> mlua::Result<Json> {
+    serde_json::to_value(value).map_err(mlua::Error::external)
+}
+
+/// What a matcher is asked about: a whole digest, or one record as `{ variant = { … } }`.
+fn digest_json(event: &Event) -> Option<Json> {
+    match &event.body {
+        Body::DigestUpdated { digest, framebuffer, .. } => {
+            let mut value = serde_json::to_value(&**digest).ok()?;
+            value["framebuffer"] = json!(framebuffer);
+            Some(value)
+        }
+        Body::DigestRecord { record, frame_counter } => {
+            let mut value = serde_json::to_value(record).ok()?;
+            value["frame_counter"] = json!(frame_counter);
+            Some(value)
+        }
+        _ => None,
+    }
+}
+
+/// What a failed wait for a digest saw: counts by name, and the nearest miss.
+fn digests_seen(matcher: &Matcher, events: &[Arc<Event>]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut nearest: Option<(Comparison, Json)> = None;
+    for event in events {
+        let name = match &event.body {
+            Body::DigestUpdated { .. } => "digest",
+            Body::DigestRecord { record, .. } => record.name(),
+            _ => continue,
+        };
+        *counts.entry(name).or_default() += 1;
+        let Some(value) = digest_json(event) else { continue };
+        let comparison = matcher.compare(Some(&value));
+        let better = nearest.as_ref().is_none_or(|(best, _)| comparison.hits >= best.hits);
+        // A miss at the top level is another kind of record, not a near one.
+        let related = comparison.misses.iter().any(|miss| miss.path.contains('.')) || comparison.hits > 0;
+        if related && better {
+            nearest = Some((comparison, value));
+        }
+    }
+    if counts.is_empty() {
+        return "seen since the last match: no digest at all; is the screen on and does this guest paint one?".to_owned();
+    }
+    let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let mut text = format!("seen since the last match: {}", counts.join(", "));
+    if let Some((comparison, value)) = nearest {
+        let misses: Vec<String> = comparison.misses.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("\nnearest miss: {}\n              ({})", show(&value), misses.join("; ")));
+    }
+    text
+}
+
+/// `t.serial`.
+pub(super) struct SerialSkin;
+
+impl UserData for SerialSkin {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            let prepared = (|| {
+                context.require("serial:wait_for", Capability::Serial)?;
+                let options = Options::new("serial:wait_for", options, &["timeout"])?;
+                let matcher = match &wanted {
+                    Value::String(text) => to_pattern("serial:wait_for", &text.to_string_lossy())?,
+                    Value::UserData(_) | Value::Function(_) => {
+                        to_matcher(&lua, &wanted).map_err(|error| Failure::from_lua(&error))?
+                    }
+                    other => {
+                        let got = describe(other);
+                        return Err(Failure::usage(format!("serial:wait_for: wants a pattern, got {got}")));
+                    }
+                };
+                Ok((matcher, options.seconds("timeout")?))
+            })()
+            .map_err(|failure: Failure| context.raise(failure.at(place.clone())));
+            async move {
+                let (matcher, timeout) = prepared?;
+                let wait = Wait {
+                    call: "serial:wait_for",
+                    wanted: matcher.to_string(),
+                    source: Source::Serial,
+                    timeout,
+                    place,
+                    seen: &lines_seen,
+                };
+                let found = wait
+                    .run(&context, |event| match &event.body {
+                        Body::SerialLine { text } | Body::SerialPrompt { text } => {
+                            let captures = match &matcher {
+                                Matcher::Pattern(pattern) => captures(pattern, text)?,
+                                other if other.matches(&json!(text)) => Vec::new(),
+                                _ => return None,
+                            };
+                            Some(json!({ "text": text, "captures": captures }))
+                        }
+                        _ => None,
+                    })
+                    .await?;
+                from_json(&lua, &found)
+            }
+        });
+        methods.add_method("lines", |lua, _, ()| {
+            let events = Context::of(lua).journal.after(Source::Serial, Cursor::default());
+            let lines: Vec<&str> = events.iter().filter_map(|event| serial_text(event)).collect();
+            from_json(lua, &json!(lines))
+        });
+        methods.add_async_method("drain", |lua, _, options: Option<Table>| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            let prepared = (|| {
+                context.require("serial:drain", Capability::Serial)?;
+                Options::new("serial:drain", options, &["timeout"])?.seconds("timeout")
+            })()
+            .map_err(|failure: Failure| context.raise(failure.at(place.clone())));
+            async move {
+                let timeout = prepared?;
+                // The drain counts from the beginning, wherever other waits on this stream have come to.
+                let lines = drain(&context);
+                let lines = if is_complete(&lines) {
+                    lines
+                } else {
+                    let wait = Wait {
+                        call: "serial:drain",
+                        wanted: "the drain's last line, `type=refresh_stats`".to_owned(),
+                        source: Source::Serial,
+                        timeout,
+                        place,
+                        seen: &lines_seen,
+                    };
+                    let mut parser = DrainParser::default();
+                    wait.run(&context, |event| {
+                        let line = parser.handle_line(serial_text(event)?)?;
+                        matches!(line, DrainLine::RefreshStats(_)).then_some(())
+                    })
+                    .await?;
+                    drain(&context)
+                };
+                let records: Vec<Json> = lines.iter().map(to_plain_json).collect::<mlua::Result<_>>()?;
+                from_json(&lua, &Json::Array(records))
+            }
+        });
+    }
+}
+
+/// The record lines on the serial port so far.
+pub(super) fn drain(context: &Context) -> Vec<DrainLine> {
+    let mut parser = DrainParser::default();
+    let events = context.journal.after(Source::Serial, Cursor::default());
+    events.iter().filter_map(|event| parser.handle_line(serial_text(event)?)).collect()
+}
+
+fn is_complete(lines: &[DrainLine]) -> bool {
+    matches!(lines.last(), Some(DrainLine::RefreshStats(_)))
+}
+
+fn serial_text(event: &Event) -> Option<&str> {
+    match &event.body {
+        Body::SerialLine { text } => Some(text),
+        _ => None,
+    }
+}
+
+fn captures(pattern: &regex_lite::Regex, text: &str) -> Option<Vec<String>> {
+    let found = pattern.captures(text)?;
+    Some(
+        found
+            .iter()
+            .skip(1)
+            .map(|group| group.map_or_else(String::new, |group| group.as_str().to_owned()))
+            .collect(),
+    )
+}
+
+fn lines_seen(events: &[Arc<Event>]) -> String {
+    let lines: Vec<&str> = events.iter().filter_map(|event| serial_text(event)).collect();
+    let last: Vec<String> =
+        lines.iter().rev().take(LINES_SHOWN).rev().map(|line| format!("\n  {line}")).collect();
+    match lines.len() {
+        0 => "no line on the serial port since the last match".to_owned(),
+        count => format!("{count} lines since the last match, the last of them:{}", last.concat()),
+    }
+}
+
+/// `t.screen`.
+pub(super) struct ScreenSkin;
+
+impl UserData for ScreenSkin {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("screenshot", |lua, _, name: Option<String>| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            async move {
+                let name = name.as_deref().unwrap_or("screenshot");
+                let result = context.require("screen:screenshot", Capability::Screen);
+                result.map_err(|failure| context.raise(failure.at(place.clone())))?;
+                let failure = match context.screenshot(name).await {
+                    Ok(Some((path, width, height))) => {
+                        return from_json(&lua, &json!({ "path": path, "width": width, "height": height }));
+                    }
+                    Ok(None) => Failure::usage("screen:screenshot: the screen is off: there is no surface")
+                        .hint("wait for the screen first, e.g. `screen:wait_for_stable()`"),
+                    Err(error) => Failure::usage(format!("screen:screenshot: cannot be saved: {error}")),
+                };
+                Err(context.raise(failure.at(place)))
+            }
+        });
+        methods.add_async_method("wait_for_stable", |lua, _, options: Option<Table>| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            let prepared = (|| {
+                context.require("screen:wait_for_stable", Capability::Screen)?;
+                let options = Options::new("screen:wait_for_stable", options, &["quiet", "timeout"])?;
+                Ok((options.seconds("quiet")?.unwrap_or(QUIET), options.seconds("timeout")?))
+            })()
+            .map_err(|failure: Failure| context.raise(failure.at(place.clone())));
+            async move {
+                let (quiet, timeout) = prepared?;
+                let wait = Wait {
+                    call: "screen:wait_for_stable",
+                    wanted: format!("{:.1} s without a draw", quiet.as_secs_f64()),
+                    source: Source::Screen,
+                    timeout,
+                    place,
+                    seen: &draws_seen,
+                };
+                wait.until_quiet(&context, quiet).await
+            }
+        });
+    }
+}
+
+impl Wait<'_> {
+    /// Waits until the stream has been silent for `quiet` and a surface is there.
+    async fn until_quiet(self, context: &Context, quiet: Duration) -> mlua::Result<()> {
+        let journal = context.journal.clone();
+        let watcher = async {
+            let mut newest = journal.watch();
+            loop {
+                newest.mark_unchanged();
+                let events = journal.after(Source::Screen, Cursor::default());
+                let last = events.last().map_or(Duration::ZERO, |event| event.at());
+                let idle = journal.began().elapsed().saturating_sub(last);
+                let visible =
+                    context.lane.console.as_ref().is_some_and(|console| console.with_screen(&mut |_| {}));
+                if visible && idle >= quiet {
+                    return;
+                }
+                let pause = quiet.saturating_sub(idle).max(Duration::from_millis(1));
+                let _ = tokio::time::timeout(pause, newest.changed()).await;
+            }
+        };
+        // The question that is never answered carries the deadline and the machine's end.
+        tokio::select! {
+            biased;
+            () = watcher => Ok(()),
+            never = self.run::<()>(context, |_| None) => never,
+        }
+    }
+}
+
+fn draws_seen(events: &[Arc<Event>]) -> String {
+    let draws = events.iter().filter(|event| matches!(event.body, Body::SurfaceDrawn { .. })).count();
+    match draws {
+        0 => "no draw was seen".to_owned(),
+        _ => format!("the screen changed {draws} times; something on it may be blinking"),
+    }
+}
+
+/// `t.lane`.
+pub(super) struct LaneSkin;
+
+impl UserData for LaneSkin {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("name", |lua, _, ()| Ok(Context::of(lua).lane.name.clone()));
+        methods.add_method("folder", |lua, _, ()| Ok(Context::of(lua).folder.display().to_string()));
+        methods.add_async_method("wait_for_shutdown", |lua, _, options: Option<Table>| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            let timeout = Options::new("lane:wait_for_shutdown", options, &["timeout"])
+                .and_then(|options| options.seconds("timeout"))
+                .map_err(|failure| context.raise(failure.at(place.clone())));
+            async move {
+                let wait = Wait {
+                    call: "lane:wait_for_shutdown",
+                    wanted: "the guest's power-off".to_owned(),
+                    source: Source::Lane,
+                    timeout: timeout?,
+                    place: place.clone(),
+                    seen: &|_| "the machine is still running".to_owned(),
+                };
+                // The lane says its end in the journal after everything the machine said before.
+                let how = wait
+                    .run(&context, |event| match &event.body {
+                        Body::LaneEnded { how, by_guest } => Some((how.clone(), *by_guest)),
+                        _ => None,
+                    })
+                    .await?;
+                match how {
+                    (_, true) => Ok(()),
+                    (how, false) => {
+                        let end =
+                            crate::lane::handle::LaneEnd { class: crate::lane::handle::EndClass::Host, how };
+                        let failure =
+                            machine_ended(&end, "lane:wait_for_shutdown: not ended by the guest", "");
+                        Err(context.raise(failure.at(place)))
+                    }
+                }
+            }
+        });
+    }
+}
+
+const LINES_SHOWN: usize = 5;
+const QUIET: Duration = Duration::from_millis(500);
