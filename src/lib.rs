@@ -24,6 +24,6 @@ pub mod lane;
 pub mod near;
 pub mod oracle;
 pub mod report;
-//pub mod runner;
+pub mod runner;
 pub mod script;
 pub mod spice;
