@@ -5,17 +5,28 @@
 //!
 //! Start reading at [`profile`] (what the user writes), then [`mod@plan`] (what it comes to on this platform).
 //! [`profile`], [`platform`], [`mod@plan`] and the argv rendering are pure: no files, no clock, no processes.
-//! Finding out what the platform offers is [`platform_detect`]'s work.
+//! The side effects live in [`platform_detect`] and [`kvm`] (what this host can do), [`process`] (QEMU's life),
+//! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end).
 
 mod argv;
+pub mod error;
+pub mod kvm;
 mod near_miss;
 pub mod plan;
 pub mod platform;
 pub mod platform_detect;
+pub mod process;
 pub mod profile;
 mod profile_parse;
+pub mod qmp;
+mod readable;
+pub mod serial;
+mod serial_lines;
 mod sha256;
+pub mod teardown;
+pub mod unix_socket;
 
+pub use error::{LaneError, Responsible};
 pub use plan::{Plan, plan};
 pub use platform::Platform;
 pub use profile::Profile;
