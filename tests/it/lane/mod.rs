@@ -1,1 +1,15 @@
+//! Lanes: plans without QEMU, and QEMU's life with it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "these are tests, also where they are helpers and async functions"
+)]
 
+mod argv;
+mod kvm;
+mod process;
+mod profiles;
+mod qmp;
+mod serial;
+mod support;
+mod teardown;

@@ -1,0 +1,89 @@
+//! What can go wrong with a lane, and who must act. A machine that ends because its scenario made it end is not
+//! among it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::kvm::KvmProofError;
+use super::plan::PlanError;
+use super::platform_detect::DetectError;
+use super::process::{ExitFacts, SpawnError};
+use super::profile::ProfileError;
+use super::qmp::{QmpConnectError, QmpError};
+use super::serial::SerialError;
+use super::unix_socket::ConnectError;
+
+/// Who must act on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Responsible {
+    /// Whoever wrote the profile.
+    Author,
+    /// Whoever set up this host.
+    Host,
+    /// Us.
+    Backstaff,
+}
+
+/// Why a lane is not there, or no more.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is what its message says")]
+pub enum LaneError {
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    KvmProof(#[from] KvmProofError),
+    #[error("prepare {path:?}")]
+    Prepare { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("QEMU ended with {facts} while {during}; its log is {log:?}")]
+    Ended { during: &'static str, facts: Arc<ExitFacts>, log: PathBuf },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    QmpConnect(#[from] QmpConnectError),
+    #[error(transparent)]
+    Qmp(#[from] QmpError),
+    #[error(transparent)]
+    Serial(#[from] SerialError),
+}
+
+impl LaneError {
+    /// Returns who must act.
+    pub fn responsible(&self) -> Responsible {
+        match self {
+            Self::Profile(_) | Self::Plan(PlanError::TooManyIdeDisks { .. }) => Responsible::Author,
+            Self::Detect(_)
+            | Self::Plan(_)
+            | Self::KvmProof(_)
+            | Self::Prepare { .. }
+            | Self::Spawn(_)
+            | Self::Ended { .. }
+            | Self::Connect(_)
+            | Self::Serial(_) => Responsible::Host,
+            Self::QmpConnect(_) | Self::Qmp(_) => Responsible::Backstaff,
+        }
+    }
+
+    /// Returns what to do about it, if that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Profile(error) => error.hint(),
+            Self::Detect(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Ended { facts, .. } if facts.last_words.is_empty() => None,
+            Self::Ended { facts, .. } => Some(format!("its last words: {}", facts.last_words)),
+            Self::KvmProof(_)
+            | Self::Prepare { .. }
+            | Self::Spawn(_)
+            | Self::Connect(_)
+            | Self::QmpConnect(_)
+            | Self::Qmp(_)
+            | Self::Serial(_) => None,
+        }
+    }
+}
