@@ -1,1 +1,39 @@
-//! (empty)
+//! The SPICE client: pixels out of a machine's console, keys into it.
+//!
+//! [`Session::connect`] opens all channels a console needs and keeps them served until the last handle is
+//! dropped; [`SessionEvent`]s say what happens, [`Session::with_surface`] shows the pixels,
+//! [`Session::key_down`] and [`Session::key_up`] type. Nothing here judges, retries or knows about Lua, lanes
+//! or QEMU.
+//!
+//! Three layers, of which the first two are pure (no IO, no clock):
+//!
+//! - [`wire`]: bytes and messages; [`codec`]: encoded images and pixels; [`surface`]: pixels and drawing.
+//! - [`channel`]: one state machine per channel, fed with messages and drained of frames and events.
+//! - `transport`, `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
+//!
+//! Start with [`session`], then [`channel`].
+
+pub mod channel;
+pub mod codec;
+mod driver;
+mod limits;
+mod link;
+pub mod session;
+mod supervisor;
+pub mod surface;
+mod ticket;
+mod transport;
+pub mod wire;
+
+pub use channel::{Compression, Counters, KeyCode, KeyCodeError};
+pub use limits::Limits;
+pub use link::LinkError;
+pub use session::{
+    ChannelStats, CloseReason, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions, SessionStats,
+};
+pub use surface::Surface;
+pub use ticket::{Password, TicketError};
+pub use transport::Endpoint;
+pub use wire::base::Severity;
+pub use wire::link::{ChannelId, ChannelType};
+pub use wire::types::Rect;

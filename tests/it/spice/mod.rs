@@ -1,1 +1,4 @@
+//! The SPICE client against real and pretended servers.
 
+mod machine;
+mod qemu;

@@ -1,0 +1,157 @@
+//! What all channels share: acknowledgements, pings, notices, sub-messages, counting.
+
+use std::collections::VecDeque;
+
+use super::{BaseEvent, ChannelError, Counters};
+use crate::spice::wire::base::client::{Ack, AckSync, MigrateFlushMark, Pong};
+use crate::spice::wire::base::{BaseMessage, FIRST_CHANNEL_KIND, List, Notify};
+use crate::spice::wire::header::{Frame, mini_frame};
+use crate::spice::wire::{Message, WireError};
+
+/// The shared half of a channel's state.
+#[derive(Debug)]
+pub(super) struct Base<E> {
+    /// Messages received, as the server counts them: a list is one.
+    serial: u64,
+    ack: AckWindow,
+    transmit: VecDeque<Vec<u8>>,
+    events: VecDeque<E>,
+    pub(super) counters: Counters,
+}
+
+/// INVARIANT: counted per channel, over messages of every type but SET_ACK itself.
+#[derive(Debug, Default)]
+struct AckWindow {
+    size: u32,
+    left: u32,
+}
+
+impl<E: From<BaseEvent>> Base<E> {
+    pub(super) fn new() -> Self {
+        Self {
+            serial: 0,
+            ack: AckWindow::default(),
+            transmit: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn send<'m>(&mut self, message: &impl Message<'m>) {
+        self.transmit.push_back(mini_frame(message));
+    }
+
+    pub(super) fn report(&mut self, event: E) {
+        self.events.push_back(event);
+    }
+
+    pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.transmit.pop_front()
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<E> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Counts what is left out and reports it the first time.
+    pub(super) fn unsupported(&mut self, what: &str) {
+        if self.counters.is_first_unsupported(what) {
+            self.report(BaseEvent::Unsupported { what: what.to_owned() }.into());
+        }
+    }
+
+    /// Counts a message, answers what concerns all channels and returns what the channel itself has to
+    /// handle, in order: sub-messages come before the message that carries them.
+    pub(super) fn receive<'a>(&mut self, message: Frame<'a>) -> Result<Vec<(u16, &'a [u8])>, ChannelError> {
+        self.serial += 1;
+        self.counters.messages += 1;
+        self.counters.bytes += u64::try_from(message.body.len()).unwrap_or(u64::MAX);
+        let mut queue: VecDeque<(u16, &'a [u8])> = VecDeque::new();
+        if message.sub_list != 0 {
+            queue.extend(
+                List::decode_at(message.body, message.sub_list)
+                    .map_err(|e| self.decode_error(List::NAME, e))?
+                    .messages,
+            );
+        }
+        queue.push_back((message.kind, message.body));
+        let mut own = Vec::new();
+        let mut is_set_ack = false;
+        while let Some((kind, body)) = queue.pop_front() {
+            if kind >= FIRST_CHANNEL_KIND {
+                own.push((kind, body));
+                continue;
+            }
+            let name = BaseMessage::name_of(kind).unwrap_or("base message");
+            match BaseMessage::decode(kind, body).map_err(|e| self.decode_error(name, e))? {
+                Some(BaseMessage::List(list)) => queue.extend(list.messages),
+                Some(message) => is_set_ack |= self.handle_base(message),
+                None => self.unsupported(&format!("message type {kind}")),
+            }
+        }
+        if !is_set_ack {
+            self.count_towards_ack();
+        }
+        Ok(own)
+    }
+
+    pub(super) fn decode_error(&self, name: &'static str, source: WireError) -> ChannelError {
+        ChannelError::Decode { serial: self.serial, name, source }
+    }
+
+    /// True for SET_ACK.
+    fn handle_base(&mut self, message: BaseMessage<'_>) -> bool {
+        match message {
+            BaseMessage::SetAck(message) => {
+                self.send(&AckSync { generation: message.generation });
+                self.ack = AckWindow { size: message.window, left: message.window };
+                return true;
+            }
+            BaseMessage::Ping(ping) => self.send(&Pong { id: ping.id, timestamp: ping.timestamp }),
+            BaseMessage::Notify(notify) => self.report(notice(&notify).into()),
+            BaseMessage::Migrate(message) if message.flags & 1 != 0 => self.send(&MigrateFlushMark {}),
+            // Each display channel here has a cache and a dictionary of its own, so nothing is ever waited for.
+            BaseMessage::WaitForChannels(_) => self.unsupported("WAIT_FOR_CHANNELS"),
+            BaseMessage::Migrate(_)
+            | BaseMessage::MigrateData(_)
+            | BaseMessage::Disconnecting(_)
+            | BaseMessage::List(_) => {}
+        }
+        false
+    }
+
+    fn count_towards_ack(&mut self) {
+        if self.ack.size == 0 {
+            return;
+        }
+        self.ack.left -= 1;
+        if self.ack.left == 0 {
+            self.ack.left = self.ack.size;
+            self.send(&Ack {});
+        }
+    }
+}
+
+fn notice(notify: &Notify<'_>) -> BaseEvent {
+    BaseEvent::Notice { severity: notify.severity, text: printable(notify.message.0) }
+}
+
+/// Text from the wire, safe to show: up to the first NUL, at most 1024 characters, control characters escaped.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    const LIMIT: usize = 1024;
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(text.get(..LIMIT * 4).unwrap_or(text));
+    let mut shown = String::new();
+    for character in text.chars().take(LIMIT) {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}

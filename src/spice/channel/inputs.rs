@@ -1,0 +1,136 @@
+//! The inputs channel: keys out, lock lights in.
+
+use std::time::Instant;
+
+use thiserror::Error;
+
+use super::base::Base;
+use super::{BaseEvent, ChannelError, Counters, Machine};
+use crate::spice::wire::header::Frame;
+use crate::spice::wire::inputs::InputsMessage;
+use crate::spice::wire::inputs::client::{KeyDown, KeyUp};
+
+/// The inputs channel's state. Performs no IO; the caller moves the bytes.
+#[derive(Debug)]
+pub struct InputsChannel {
+    base: Base<InputsEvent>,
+}
+
+/// What an inputs channel reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputsEvent {
+    /// The guest's lock lights: an or of `wire::inputs::modifier`.
+    KeyModifiers(u16),
+    /// See [`BaseEvent`].
+    Base(BaseEvent),
+}
+
+impl From<BaseEvent> for InputsEvent {
+    fn from(event: BaseEvent) -> Self {
+        Self::Base(event)
+    }
+}
+
+/// A key as an AT set-1 make code; the code of an extended key has its 0xE0 prefix in the high byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyCode {
+    is_extended: bool,
+    code: u8,
+}
+
+/// A number that is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("key code {0:#06x}, wanted 0x01 to 0xff or 0xe001 to 0xe0ff")]
+pub struct KeyCodeError(pub u16);
+
+impl KeyCode {
+    const PREFIX: u8 = 0xe0;
+    const BREAK: u8 = 0x80;
+
+    /// The wire value of a press: code bytes from the lowest up.
+    fn down(self) -> u32 {
+        self.wire(self.code)
+    }
+
+    /// The wire value of a release, which has the break bit in its last byte.
+    fn up(self) -> u32 {
+        self.wire(self.code | Self::BREAK)
+    }
+
+    fn wire(self, code: u8) -> u32 {
+        if self.is_extended { u32::from_le_bytes([Self::PREFIX, code, 0, 0]) } else { code.into() }
+    }
+}
+
+impl TryFrom<u16> for KeyCode {
+    type Error = KeyCodeError;
+
+    fn try_from(key: u16) -> Result<Self, KeyCodeError> {
+        match key.to_be_bytes() {
+            [_, 0] => Err(KeyCodeError(key)),
+            [0, code] => Ok(Self { is_extended: false, code }),
+            [Self::PREFIX, code] => Ok(Self { is_extended: true, code }),
+            _ => Err(KeyCodeError(key)),
+        }
+    }
+}
+
+impl InputsChannel {
+    /// The state right after the link.
+    pub fn new() -> Self {
+        Self { base: Base::new() }
+    }
+
+    /// Queues a press.
+    pub fn key_down(&mut self, key: KeyCode) {
+        self.base.send(&KeyDown { code: key.down() });
+    }
+
+    /// Queues a release.
+    pub fn key_up(&mut self, key: KeyCode) {
+        self.base.send(&KeyUp { code: key.up() });
+    }
+
+    fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
+        let name = InputsMessage::name_of(kind).unwrap_or("unknown");
+        let message =
+            InputsMessage::decode(kind, body).map_err(|error| self.base.decode_error(name, error))?;
+        match message {
+            Some(InputsMessage::Init(init)) => self.base.report(InputsEvent::KeyModifiers(init.modifiers)),
+            Some(InputsMessage::KeyModifiers(message)) => {
+                self.base.report(InputsEvent::KeyModifiers(message.modifiers));
+            }
+            // No motion is sent, so there is nothing to pace.
+            Some(InputsMessage::MouseMotionAck(_)) => {}
+            None => self.base.unsupported(&format!("message type {kind}")),
+        }
+        Ok(())
+    }
+}
+
+impl Default for InputsChannel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine for InputsChannel {
+    type Event = InputsEvent;
+
+    fn handle_message(&mut self, _now: Instant, message: Frame<'_>) -> Result<(), ChannelError> {
+        let own = self.base.receive(message)?;
+        own.into_iter().try_for_each(|(kind, body)| self.handle(kind, body))
+    }
+
+    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.base.poll_transmit()
+    }
+
+    fn poll_event(&mut self) -> Option<InputsEvent> {
+        self.base.poll_event()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.base.counters
+    }
+}

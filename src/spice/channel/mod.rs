@@ -1,0 +1,129 @@
+//! The state machines of the four channels a console needs.
+//!
+//! INVARIANT: pure. A channel is fed whole messages and the time, and drained of frames to send and of
+//! events; the caller moves the bytes. Everything can be played with a `Vec<u8>` and an invented `Instant`.
+//!
+//! [`Machine`] is what all four have in common. Start with [`MainChannel`] (what a session is) or
+//! [`DisplayChannel`] (where pixels come from).
+
+mod base;
+mod cursor;
+mod display;
+mod inputs;
+mod main;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use thiserror::Error;
+
+pub use cursor::{CursorChannel, CursorState};
+pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions};
+pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError};
+pub use main::{MainChannel, MainEvent};
+
+use super::surface::DrawError;
+use super::wire::WireError;
+use super::wire::base::Severity;
+use super::wire::header::Frame;
+
+/// One end of one channel.
+pub trait Machine {
+    /// What [`poll_event`](Self::poll_event) reports.
+    type Event;
+
+    /// Takes one message. An error ends the channel.
+    fn handle_message(&mut self, now: Instant, message: Frame<'_>) -> Result<(), ChannelError>;
+
+    /// The next bytes to send: one whole frame.
+    fn poll_transmit(&mut self) -> Option<Vec<u8>>;
+
+    /// The next thing that happened.
+    fn poll_event(&mut self) -> Option<Self::Event>;
+
+    /// What was counted so far.
+    fn counters(&self) -> &Counters;
+}
+
+/// Why a channel cannot go on. The message number counts received messages from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ChannelError {
+    /// A body is not what its type says.
+    #[error("message {serial} ({name})")]
+    Decode {
+        /// Number of the message.
+        serial: u64,
+        /// SPICE's name of its type.
+        name: &'static str,
+        /// What is wrong with it.
+        source: WireError,
+    },
+    /// A drawing message cannot be drawn.
+    #[error("message {serial} ({name})")]
+    Draw {
+        /// Number of the message.
+        serial: u64,
+        /// SPICE's name of its type.
+        name: &'static str,
+        /// What is wrong with it.
+        source: Box<DrawError>,
+    },
+    /// A message that must not come now.
+    #[error("message {serial} ({name}) came {problem}")]
+    Unexpected {
+        /// Number of the message.
+        serial: u64,
+        /// SPICE's name of its type.
+        name: &'static str,
+        /// Such as "twice".
+        problem: &'static str,
+    },
+}
+
+/// What a channel has seen, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages received.
+    pub messages: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Drawing messages by SPICE name, whether or not they were drawn.
+    pub draws: BTreeMap<&'static str, u64>,
+    /// Images in them by SPICE type name.
+    pub images: BTreeMap<&'static str, u64>,
+    /// What was received but left out.
+    pub unsupported: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// Counts something left out. True the first time.
+    fn is_first_unsupported(&mut self, what: &str) -> bool {
+        match self.unsupported.get_mut(what) {
+            Some(count) => {
+                *count += 1;
+                false
+            }
+            None => {
+                self.unsupported.insert(what.to_owned(), 1);
+                true
+            }
+        }
+    }
+}
+
+/// What any channel may report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseEvent {
+    /// The server has something to say to people.
+    Notice {
+        /// How bad it is.
+        severity: Severity,
+        /// The text, control characters escaped.
+        text: String,
+    },
+    /// Something was left out for the first time.
+    Unsupported {
+        /// SPICE's name of it, or a reason.
+        what: String,
+    },
+}

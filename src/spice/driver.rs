@@ -1,0 +1,210 @@
+//! One channel's task: the only place where bytes move between a socket and a [`Machine`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::channel::{ChannelError, Machine};
+use super::transport::Stream;
+use super::wire::WireError;
+use super::wire::header::{Frame, HeaderForm};
+
+/// How a channel ended.
+#[derive(Debug, Error)]
+pub(super) enum ChannelEnd {
+    #[error("closed by this side")]
+    Cancelled,
+    #[error("closed by the server")]
+    Eof,
+    #[error("socket failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("message {serial}: {source}")]
+    Frame { serial: u64, source: WireError },
+    #[error("{}", chain(.0))]
+    Channel(#[from] ChannelError),
+}
+
+/// What the session asks of a channel's task.
+pub(super) enum Request<M> {
+    /// Change the machine; what it wants to send is sent.
+    Change(Box<dyn FnOnce(&mut M) + Send>),
+    /// Say when everything asked for before has been written to the socket.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Locks a machine. A panic elsewhere leaves it readable: its pixels are still evidence.
+pub(super) fn lock<M>(machine: &Mutex<M>) -> MutexGuard<'_, M> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Moves bytes until the channel ends. `sink` gets the events of each batch, after the batch's last message
+/// has been applied and the machine is unlocked.
+pub(super) async fn drive<M: Machine>(
+    stream: Stream,
+    machine: &Mutex<M>,
+    message_limit: u32,
+    mut requests: mpsc::UnboundedReceiver<Request<M>>,
+    mut sink: impl FnMut(Vec<M::Event>),
+    cancel: CancellationToken,
+) -> ChannelEnd {
+    let (mut reader, mut writer) = split(stream);
+    let mut inbox = Inbox::new(message_limit);
+    let mut outbox = Outbox::default();
+    outbox.collect(&mut *lock(machine));
+    loop {
+        // Cancel safety: a read or write that loses the race has moved no bytes, a received request is never
+        // dropped, and partial messages live in the boxes.
+        tokio::select! {
+            () = cancel.cancelled() => return ChannelEnd::Cancelled,
+            read = reader.read_buf(inbox.room()) => match read {
+                Ok(0) => return ChannelEnd::Eof,
+                Ok(_) => {
+                    let (events, result) = {
+                        let mut machine = lock(machine);
+                        let result = inbox.feed(&mut *machine);
+                        outbox.collect(&mut *machine);
+                        (std::iter::from_fn(|| machine.poll_event()).collect::<Vec<_>>(), result)
+                    };
+                    if !events.is_empty() {
+                        sink(events);
+                    }
+                    if let Err(end) = result {
+                        return end;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return ChannelEnd::Eof,
+                Err(error) => return error.into(),
+            },
+            written = writer.write(outbox.pending()), if !outbox.pending().is_empty() => match written {
+                Ok(bytes) => outbox.advance(bytes),
+                // The server is gone; the reader says so once it has read what came before.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => outbox.close(),
+                Err(error) => return error.into(),
+            },
+            Some(request) = requests.recv() => match request {
+                Request::Change(change) => {
+                    let mut machine = lock(machine);
+                    change(&mut *machine);
+                    outbox.collect(&mut *machine);
+                }
+                Request::Flush(done) => outbox.flush(done),
+            },
+        }
+    }
+}
+
+/// Bytes received and not yet handled.
+struct Inbox {
+    bytes: Vec<u8>,
+    message_limit: u32,
+    serial: u64,
+}
+
+impl Inbox {
+    /// Room for one read; what a message claims to need is made available as it arrives.
+    const READ_BYTES: usize = 256 * 1024;
+
+    fn new(message_limit: u32) -> Self {
+        Self { bytes: Vec::new(), message_limit, serial: 0 }
+    }
+
+    fn room(&mut self) -> &mut Vec<u8> {
+        self.bytes.reserve(Self::READ_BYTES);
+        &mut self.bytes
+    }
+
+    /// Hands all complete messages to the machine.
+    fn feed<M: Machine>(&mut self, machine: &mut M) -> Result<(), ChannelEnd> {
+        let now = Instant::now();
+        let mut rest = self.bytes.as_slice();
+        loop {
+            self.serial += 1;
+            let split = Frame::split(HeaderForm::Mini, rest, self.message_limit);
+            match split.map_err(|source| ChannelEnd::Frame { serial: self.serial, source })? {
+                Some((message, behind)) => {
+                    machine.handle_message(now, message)?;
+                    rest = behind;
+                }
+                None => break,
+            }
+        }
+        self.serial -= 1;
+        let handled = self.bytes.len() - rest.len();
+        self.bytes.drain(..handled);
+        Ok(())
+    }
+}
+
+/// Bytes to be sent, and who wants to know when.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Bytes that were sent or dropped before those in `bytes`.
+    base: u64,
+    flushes: VecDeque<(u64, oneshot::Sender<()>)>,
+    is_closed: bool,
+}
+
+impl Outbox {
+    fn collect<M: Machine>(&mut self, machine: &mut M) {
+        while let Some(frame) = machine.poll_transmit() {
+            if !self.is_closed {
+                self.bytes.extend_from_slice(&frame);
+            }
+        }
+    }
+
+    fn pending(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    fn position(&self, bytes: usize) -> u64 {
+        self.base.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= self.bytes.len() {
+            self.base = self.position(self.sent);
+            self.bytes.clear();
+            self.sent = 0;
+        }
+        let written = self.position(self.sent);
+        while let Some((_, done)) = self.flushes.pop_front_if(|(wanted, _)| *wanted <= written) {
+            // The asker may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+
+    fn flush(&mut self, done: oneshot::Sender<()>) {
+        if self.is_closed {
+            return;
+        }
+        self.flushes.push_back((self.position(self.bytes.len()), done));
+        self.advance(0);
+    }
+
+    /// Nothing more can be sent; those who wait learn it by their dropped senders.
+    fn close(&mut self) {
+        *self = Self { is_closed: true, ..Self::default() };
+    }
+}
+
+/// An error and its sources, as in `outer: inner: cause`.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

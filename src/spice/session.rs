@@ -1,0 +1,383 @@
+//! The session: what the rest of the program sees of SPICE.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::channel::{Compression, Counters, DisplayChannel, InputsChannel, KeyCode, KeyCodeError, Machine};
+use super::driver::{Request, lock};
+use super::limits::Limits;
+use super::link::LinkError;
+use super::supervisor;
+use super::surface::Surface;
+use super::ticket::Password;
+use super::transport::Endpoint;
+use super::wire::base::Severity;
+use super::wire::link::ChannelId;
+use super::wire::types::Rect;
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Where the server listens.
+    pub endpoint: Endpoint,
+    /// The ticket, if the server wants one.
+    pub password: Option<Password>,
+    /// How images shall be compressed; `None` leaves it to the server, which may then choose an encoding
+    /// that is not decoded here. Default: off.
+    pub compression: Option<Compression>,
+    /// Whether the server may refer to images it sent before. Default: yes.
+    pub image_cache: bool,
+    /// For each step of connecting. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Bounds on memory.
+    pub limits: Limits,
+}
+
+impl SessionOptions {
+    /// The defaults, without a password.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            password: None,
+            compression: Some(Compression::Off),
+            image_cache: true,
+            handshake_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What happens in a session. [`Closed`](Self::Closed) is the last event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The session exists; these channels are being opened.
+    Connected {
+        /// The server's number for the session.
+        session_id: u32,
+        /// All channels this side opens, main first.
+        channels: Vec<ChannelId>,
+    },
+    /// A surface exists. It is black; nothing is sent about its first contents.
+    SurfaceCreated {
+        /// The display channel.
+        channel_id: u8,
+        /// The surface.
+        surface_id: u32,
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Whether it is the screen.
+        primary: bool,
+    },
+    /// A surface is gone.
+    SurfaceDestroyed {
+        /// The display channel.
+        channel_id: u8,
+        /// The surface.
+        surface_id: u32,
+    },
+    /// The server considers the screen worth showing.
+    Marked {
+        /// The display channel.
+        channel_id: u8,
+    },
+    /// Pixels changed, and [`Session::with_surface`] shows them. Draws that arrive together and lie close
+    /// together are one event.
+    Drawn {
+        /// The display channel.
+        channel_id: u8,
+        /// The surface.
+        surface_id: u32,
+        /// Where.
+        rect: Rect,
+        /// When the first of the draws was received.
+        at: Instant,
+    },
+    /// How the mouse works from now on.
+    MouseMode {
+        /// Absolute positions can be had.
+        client_supported: bool,
+        /// Absolute positions are taken now.
+        client: bool,
+    },
+    /// The guest's lock lights: 1 scroll, 2 num, 4 caps.
+    KeyboardModifiers(u16),
+    /// The server has something to say to people.
+    Notice {
+        /// How bad it is.
+        severity: Severity,
+        /// The text, safe to print.
+        text: String,
+    },
+    /// A channel ended while the session goes on.
+    ChannelClosed {
+        /// Which.
+        channel: ChannelId,
+        /// What was wrong; `None` when the server just closed it.
+        reason: Option<String>,
+    },
+    /// Something was left out for the first time: what is on the surfaces may not be what the guest drew.
+    Unsupported {
+        /// On which channel.
+        channel: ChannelId,
+        /// SPICE's name of it, or a reason.
+        what: String,
+    },
+    /// The session is over.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// This side ended it.
+    Shutdown,
+    /// The server closed the main channel: the machine ended, or another client took the session.
+    ServerClosed,
+    /// The main channel failed.
+    Failed(String),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown => f.write_str("shut down"),
+            Self::ServerClosed => {
+                f.write_str("the server closed the session, or another client took it over")
+            }
+            Self::Failed(reason) => write!(f, "main channel failed: {reason}"),
+        }
+    }
+}
+
+/// Why there is no session, or nothing can be typed.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// No connection.
+    #[error("open {channel}: connect to {endpoint}")]
+    Connect {
+        /// The channel it was for.
+        channel: ChannelId,
+        /// The server.
+        endpoint: Endpoint,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A connection that does not come about.
+    #[error("open {channel}: no connection to {endpoint} within {after:?}")]
+    ConnectTimeout {
+        /// The channel it was for.
+        channel: ChannelId,
+        /// The server.
+        endpoint: Endpoint,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// A handshake failed.
+    #[error("open {channel}")]
+    Link {
+        /// The channel it was for.
+        channel: ChannelId,
+        /// What failed.
+        source: LinkError,
+    },
+    /// The main channel does not say what it has to.
+    #[error("main channel: no {what} within {after:?}")]
+    Silent {
+        /// The message awaited.
+        what: &'static str,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The session ended while it was being opened.
+    #[error("session ended while connecting: {0}")]
+    Ended(CloseReason),
+    /// A number that is no key.
+    #[error(transparent)]
+    KeyCode(#[from] KeyCodeError),
+    /// There is no inputs channel, or none any more.
+    #[error("no inputs channel is open")]
+    InputsClosed,
+}
+
+impl SessionError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Link { source, .. } => source.hint(),
+            Self::Connect { .. } | Self::ConnectTimeout { .. } => {
+                Some("is the machine running, and is this its SPICE address?")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrimaryInfo {
+    /// The display channel.
+    pub channel_id: u8,
+    /// The surface.
+    pub surface_id: u32,
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Changes when the screen is created anew, black, even with the same id and size.
+    pub generation: u64,
+}
+
+/// What a session has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionStats {
+    /// By channel, main first.
+    pub channels: Vec<ChannelStats>,
+}
+
+/// What a channel has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelStats {
+    /// Which.
+    pub channel: ChannelId,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// A handle on a session. The session ends when the last one is dropped, or after [`shutdown`](Self::shutdown).
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+/// The open channels, as the supervisor hands them over.
+#[derive(Default)]
+pub(super) struct Channels {
+    pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
+    pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
+    pub(super) counted: Vec<(ChannelId, Arc<dyn CountersSource>)>,
+}
+
+struct Inner {
+    channels: Channels,
+    finished: watch::Receiver<bool>,
+    cancel: CancellationToken,
+    _cancel_on_drop: DropGuard,
+}
+
+/// A machine behind its lock, for counting only.
+pub(super) trait CountersSource: Send + Sync {
+    fn counters(&self) -> Counters;
+}
+
+impl<M: Machine + Send> CountersSource for Mutex<M> {
+    fn counters(&self) -> Counters {
+        lock(self).counters().clone()
+    }
+}
+
+impl Session {
+    /// Connects, opens main, then all displays, inputs and cursor at once, and returns when all are open.
+    ///
+    /// Must be called within a tokio runtime. Cancel safe: a dropped call closes what it has opened, in the
+    /// background and in the order servers survive.
+    pub async fn connect(
+        options: SessionOptions,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<SessionEvent>), SessionError> {
+        let cancel = CancellationToken::new();
+        let guard = cancel.clone().drop_guard();
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (ready, opened) = oneshot::channel();
+        let (finishing, finished) = watch::channel(false);
+        tokio::spawn(supervisor::run(options, events, ready, finishing, cancel.clone()));
+        let channels = opened.await.map_err(|_| SessionError::Ended(CloseReason::Shutdown))??;
+        let inner = Inner { channels, finished, cancel, _cancel_on_drop: guard };
+        Ok((Self { inner: Arc::new(inner) }, receiver))
+    }
+
+    /// Queues a press. `code` is an AT set-1 make code, `0xE0cc` for an extended key. Returning says that it is
+    /// queued, in order, not that it is sent.
+    pub fn key_down(&self, code: u16) -> Result<(), SessionError> {
+        let key = KeyCode::try_from(code)?;
+        self.request(Request::Change(Box::new(move |inputs| inputs.key_down(key))))
+    }
+
+    /// Queues a release; `code` is the make code, as for [`key_down`](Self::key_down).
+    pub fn key_up(&self, code: u16) -> Result<(), SessionError> {
+        let key = KeyCode::try_from(code)?;
+        self.request(Request::Change(Box::new(move |inputs| inputs.key_up(key))))
+    }
+
+    /// Resolves when everything queued so far has been written to the socket; fails when it cannot be any more.
+    pub fn inputs_flushed(&self) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        let (done, flushed) = oneshot::channel();
+        let requested = self.request(Request::Flush(done));
+        async move {
+            requested?;
+            flushed.await.map_err(|_| SessionError::InputsClosed)
+        }
+    }
+
+    /// Calls `f` with a surface, locked against change: be short. `None` when there is no such surface now.
+    ///
+    /// Surfaces stay readable after the session has ended.
+    pub fn with_surface<R>(
+        &self,
+        channel_id: u8,
+        surface_id: u32,
+        f: impl FnOnce(&Surface) -> R,
+    ) -> Option<R> {
+        let display = lock(self.inner.channels.displays.get(&channel_id)?);
+        display.surface(surface_id).map(f)
+    }
+
+    /// The screen of the first display channel that has one. `None` is a normal state early in a boot and
+    /// during mode changes.
+    pub fn primary(&self) -> Option<PrimaryInfo> {
+        self.inner.channels.displays.iter().find_map(|(channel_id, display)| {
+            let display = lock(display);
+            let (surface_id, surface) = display.primary()?;
+            let (width, height, generation) = (surface.width(), surface.height(), surface.generation());
+            Some(PrimaryInfo { channel_id: *channel_id, surface_id, width, height, generation })
+        })
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> SessionStats {
+        let channels = self.inner.channels.counted.iter();
+        let channels =
+            channels.map(|(channel, source)| ChannelStats { channel: *channel, counters: source.counters() });
+        SessionStats { channels: channels.collect() }
+    }
+
+    /// Closes this end and waits until every task has ended. What was queued but not flushed is lost.
+    pub async fn shutdown(&self) {
+        self.inner.cancel.cancel();
+        let mut finished = self.inner.finished.clone();
+        // An error means that the supervisor is gone, which is as finished as it gets.
+        let _ = finished.wait_for(|finished| *finished).await;
+    }
+
+    fn request(&self, request: Request<InputsChannel>) -> Result<(), SessionError> {
+        let inputs = self.inner.channels.inputs.as_ref().ok_or(SessionError::InputsClosed)?;
+        inputs.send(request).map_err(|_| SessionError::InputsClosed)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("primary", &self.primary()).finish_non_exhaustive()
+    }
+}

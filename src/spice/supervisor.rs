@@ -1,0 +1,416 @@
+//! The task above all channel tasks: opens them, outlives them, and says how it ended.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::channel::{
+    BaseEvent, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, InputsChannel, InputsEvent,
+    Machine, MainChannel, MainEvent,
+};
+use super::driver::{ChannelEnd, Request, chain, drive};
+use super::link::{self, LinkRequest, PendingLink};
+use super::session::{Channels, CloseReason, SessionError, SessionEvent, SessionOptions};
+use super::transport::Stream;
+use super::wire::link::{Capabilities, ChannelId, ChannelType};
+
+type Events = mpsc::UnboundedSender<SessionEvent>;
+type Ready = oneshot::Sender<Result<Channels, SessionError>>;
+
+/// Opens a session, reports it through `ready`, and serves it until it ends or `cancel` is cancelled.
+///
+/// Never aborted: channel tasks that are halfway through their handshake must come to its end.
+pub(super) async fn run(
+    options: SessionOptions,
+    events: Events,
+    ready: Ready,
+    finishing: watch::Sender<bool>,
+    cancel: CancellationToken,
+) {
+    let mut supervisor = Supervisor { options: Arc::new(options), events, cancel, tasks: JoinSet::new() };
+    match supervisor.open().await {
+        Ok(channels) => {
+            // When nobody waits for the session any more its guard has cancelled it.
+            let _ = ready.send(Ok(channels));
+        }
+        Err(error) => {
+            supervisor.cancel.cancel();
+            let _ = ready.send(Err(error));
+        }
+    }
+    let reason = supervisor.serve().await;
+    // The session's owner may have stopped listening.
+    let _ = supervisor.events.send(SessionEvent::Closed { reason });
+    finishing.send_replace(true);
+}
+
+struct Supervisor {
+    options: Arc<SessionOptions>,
+    events: Events,
+    cancel: CancellationToken,
+    tasks: JoinSet<(ChannelId, ChannelEnd)>,
+}
+
+/// What the main channel says while a session is being opened.
+enum Setup {
+    Init(u32),
+    Channels(Vec<ChannelId>),
+}
+
+impl Supervisor {
+    async fn open(&mut self) -> Result<Channels, SessionError> {
+        let mut channels = Channels::default();
+        let mut setup = self.open_main(&mut channels).await?;
+        let session_id = loop {
+            if let Setup::Init(session_id) = self.main_says(&mut setup, "INIT").await? {
+                break session_id;
+            }
+        };
+        let listed = loop {
+            if let Setup::Channels(listed) = self.main_says(&mut setup, "CHANNELS_LIST").await? {
+                break listed;
+            }
+        };
+        let wanted = wanted(&listed);
+        let _ = self.events.send(SessionEvent::Connected {
+            session_id,
+            channels: [ChannelId::MAIN].into_iter().chain(wanted.iter().copied()).collect(),
+        });
+        let mut openings = Vec::new();
+        for channel in wanted {
+            let (opened, opening) = oneshot::channel();
+            let opener = Opener { options: Arc::clone(&self.options), session_id, channel, opened };
+            openings.push(opening);
+            match channel.channel_type {
+                ChannelType::DISPLAY => self.spawn_display(opener),
+                ChannelType::INPUTS => self.spawn_inputs(opener),
+                _ => self.spawn_cursor(opener),
+            }
+        }
+        for opening in openings {
+            let opened = opening.await.map_err(|_| SessionError::Ended(CloseReason::Shutdown))??;
+            match opened {
+                Opened::Display(channel, machine) => {
+                    channels.counted.push((channel, Arc::clone(&machine) as _));
+                    channels.displays.insert(channel.id, machine);
+                }
+                Opened::Inputs(channel, machine, requests) => {
+                    channels.counted.push((channel, machine));
+                    channels.inputs = Some(requests);
+                }
+                Opened::Cursor(channel, machine) => channels.counted.push((channel, machine)),
+            }
+        }
+        Ok(channels)
+    }
+
+    async fn open_main(
+        &mut self,
+        channels: &mut Channels,
+    ) -> Result<mpsc::UnboundedReceiver<Setup>, SessionError> {
+        let options = Arc::clone(&self.options);
+        let linking = async {
+            let pending = begin(&options, 0, ChannelId::MAIN, MainChannel::capabilities()).await?;
+            finish(&options, ChannelId::MAIN, pending, &[]).await
+        };
+        let Some(stream) = self.cancel.run_until_cancelled(linking).await else {
+            return Err(SessionError::Ended(CloseReason::Shutdown));
+        };
+        let stream = stream?;
+        let machine = Arc::new(Mutex::new(MainChannel::new()));
+        channels.counted.push((ChannelId::MAIN, Arc::clone(&machine) as _));
+        let (says, setup) = mpsc::unbounded_channel();
+        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let sink =
+                |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
+            let end =
+                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            (ChannelId::MAIN, end)
+        });
+        Ok(setup)
+    }
+
+    /// The main channel's next word, or why there is none.
+    async fn main_says(
+        &mut self,
+        setup: &mut mpsc::UnboundedReceiver<Setup>,
+        what: &'static str,
+    ) -> Result<Setup, SessionError> {
+        let after = self.options.handshake_timeout;
+        match timeout(after, setup.recv()).await {
+            Ok(Some(word)) => Ok(word),
+            Ok(None) => {
+                let end = self.tasks.join_next().await.and_then(Result::ok).map(|(_, end)| end);
+                Err(SessionError::Ended(close_reason(end)))
+            }
+            Err(_) => Err(SessionError::Silent { what, after }),
+        }
+    }
+
+    fn spawn_display(&mut self, opener: Opener) {
+        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let Opener { options, session_id, channel, opened } = opener;
+            let link = async {
+                let pending = begin(&options, session_id, channel, DisplayChannel::capabilities()).await?;
+                let display_options = DisplayOptions {
+                    channel_id: channel.id,
+                    compression: options.compression,
+                    has_image_cache: options.image_cache,
+                    limits: options.limits,
+                };
+                let mut display = DisplayChannel::new(display_options, pending.server_caps());
+                let greeting: Vec<u8> = std::iter::from_fn(|| display.poll_transmit()).flatten().collect();
+                Ok((finish(&options, channel, pending, &greeting).await?, display))
+            };
+            let (stream, display) = match link.await {
+                Ok(linked) => linked,
+                Err(error) => return refuse(opened, channel, error),
+            };
+            let machine = Arc::new(Mutex::new(display));
+            let _ = opened.send(Ok(Opened::Display(channel, Arc::clone(&machine))));
+            let sink = |batch| display_events(channel, batch, &events);
+            let end =
+                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            (channel, end)
+        });
+    }
+
+    fn spawn_inputs(&mut self, opener: Opener) {
+        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let Opener { options, session_id, channel, opened } = opener;
+            let link = async {
+                let pending = begin(&options, session_id, channel, Capabilities::default()).await?;
+                finish(&options, channel, pending, &[]).await
+            };
+            let stream = match link.await {
+                Ok(stream) => stream,
+                Err(error) => return refuse(opened, channel, error),
+            };
+            let machine = Arc::new(Mutex::new(InputsChannel::new()));
+            let (requests, requested) = mpsc::unbounded_channel();
+            let _ = opened.send(Ok(Opened::Inputs(channel, Arc::clone(&machine), requests)));
+            let sink = |batch: Vec<InputsEvent>| {
+                for event in batch {
+                    let _ = events.send(match event {
+                        InputsEvent::KeyModifiers(modifiers) => SessionEvent::KeyboardModifiers(modifiers),
+                        InputsEvent::Base(event) => base_event(channel, event),
+                    });
+                }
+            };
+            let end = drive(stream, &machine, options.limits.message_bytes, requested, sink, cancel).await;
+            (channel, end)
+        });
+    }
+
+    fn spawn_cursor(&mut self, opener: Opener) {
+        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let Opener { options, session_id, channel, opened } = opener;
+            let link = async {
+                let pending = begin(&options, session_id, channel, Capabilities::default()).await?;
+                finish(&options, channel, pending, &[]).await
+            };
+            let stream = match link.await {
+                Ok(stream) => stream,
+                Err(error) => return refuse(opened, channel, error),
+            };
+            let machine = Arc::new(Mutex::new(CursorChannel::new()));
+            let _ = opened.send(Ok(Opened::Cursor(channel, Arc::clone(&machine))));
+            let sink = |batch: Vec<BaseEvent>| {
+                for event in batch {
+                    let _ = events.send(base_event(channel, event));
+                }
+            };
+            let end =
+                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            (channel, end)
+        });
+    }
+
+    /// Waits for all tasks. The end of main ends the session.
+    async fn serve(&mut self) -> CloseReason {
+        /// A machine that ends closes its channels in any order; only what outlasts this is a channel's own end.
+        const MAIN_MAY_FOLLOW: Duration = Duration::from_millis(100);
+        let mut reason = None;
+        let mut suspects: Vec<(Instant, ChannelId, ChannelEnd)> = Vec::new();
+        loop {
+            let due = suspects.first().map(|(due, ..)| *due);
+            // Cancel safety: `join_next` loses no task when the timer wins.
+            let joined = tokio::select! {
+                joined = self.tasks.join_next() => joined,
+                () = wait_until(due) => {
+                    let (_, channel, end) = suspects.remove(0);
+                    let reason = if matches!(end, ChannelEnd::Eof) { None } else { Some(end.to_string()) };
+                    let _ = self.events.send(SessionEvent::ChannelClosed { channel, reason });
+                    continue;
+                }
+            };
+            match joined {
+                None => break,
+                Some(Ok((ChannelId::MAIN, end))) => {
+                    reason = Some(close_reason(Some(end)));
+                    self.cancel.cancel();
+                    suspects.clear();
+                }
+                Some(Ok((channel, end))) if !self.cancel.is_cancelled() => {
+                    suspects.push((Instant::now() + MAIN_MAY_FOLLOW, channel, end));
+                }
+                Some(Ok(_)) => {}
+                // A panic in a channel's task: end everything rather than go on without it.
+                Some(Err(error)) => {
+                    reason.get_or_insert(CloseReason::Failed(error.to_string()));
+                    self.cancel.cancel();
+                }
+            }
+        }
+        reason.unwrap_or(CloseReason::Shutdown)
+    }
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a channel's task needs to open its channel.
+struct Opener {
+    options: Arc<SessionOptions>,
+    session_id: u32,
+    channel: ChannelId,
+    opened: oneshot::Sender<Result<Opened, SessionError>>,
+}
+
+enum Opened {
+    Display(ChannelId, Arc<Mutex<DisplayChannel>>),
+    Inputs(ChannelId, Arc<Mutex<InputsChannel>>, mpsc::UnboundedSender<Request<InputsChannel>>),
+    Cursor(ChannelId, Arc<Mutex<CursorChannel>>),
+}
+
+fn refuse(
+    opened: oneshot::Sender<Result<Opened, SessionError>>,
+    channel: ChannelId,
+    error: SessionError,
+) -> (ChannelId, ChannelEnd) {
+    let _ = opened.send(Err(error));
+    (channel, ChannelEnd::Cancelled)
+}
+
+async fn begin(
+    options: &SessionOptions,
+    connection_id: u32,
+    channel: ChannelId,
+    channel_caps: Capabilities,
+) -> Result<PendingLink, SessionError> {
+    let (endpoint, after) = (&options.endpoint, options.handshake_timeout);
+    let stream = match timeout(after, Stream::connect(endpoint)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) => return Err(SessionError::Connect { channel, endpoint: endpoint.clone(), source }),
+        Err(_) => return Err(SessionError::ConnectTimeout { channel, endpoint: endpoint.clone(), after }),
+    };
+    let request = LinkRequest { connection_id, channel, channel_caps, timeout: after };
+    link::begin(stream, &request).await.map_err(|source| SessionError::Link { channel, source })
+}
+
+async fn finish(
+    options: &SessionOptions,
+    channel: ChannelId,
+    pending: PendingLink,
+    greeting: &[u8],
+) -> Result<Stream, SessionError> {
+    let linked = pending.finish(options.password.as_ref(), greeting).await;
+    linked.map_err(|source| SessionError::Link { channel, source })
+}
+
+/// For channels that are only listened to.
+fn no_requests<M>() -> mpsc::UnboundedReceiver<Request<M>> {
+    mpsc::unbounded_channel().1
+}
+
+/// Displays, and the first inputs and cursor channel: an open channel that nobody reads blocks the machine.
+fn wanted(listed: &[ChannelId]) -> Vec<ChannelId> {
+    let mut wanted: Vec<ChannelId> = Vec::new();
+    for channel in listed {
+        let is_wanted = match channel.channel_type {
+            ChannelType::DISPLAY => !wanted.contains(channel),
+            kind @ (ChannelType::INPUTS | ChannelType::CURSOR) => {
+                !wanted.iter().any(|w| w.channel_type == kind)
+            }
+            _ => false,
+        };
+        if is_wanted {
+            wanted.push(*channel);
+        }
+    }
+    wanted
+}
+
+fn close_reason(end: Option<ChannelEnd>) -> CloseReason {
+    match end {
+        Some(ChannelEnd::Eof) => CloseReason::ServerClosed,
+        Some(ChannelEnd::Cancelled) | None => CloseReason::Shutdown,
+        Some(end) => CloseReason::Failed(chain(&end)),
+    }
+}
+
+fn base_event(channel: ChannelId, event: BaseEvent) -> SessionEvent {
+    match event {
+        BaseEvent::Notice { severity, text } => SessionEvent::Notice { severity, text },
+        BaseEvent::Unsupported { what } => SessionEvent::Unsupported { channel, what },
+    }
+}
+
+fn main_event(event: MainEvent, events: &Events, setup: &mpsc::UnboundedSender<Setup>) {
+    // Neither the session's owner nor its opener need to be listening still.
+    let _ = match event {
+        MainEvent::Init { session_id } => return drop(setup.send(Setup::Init(session_id))),
+        MainEvent::Channels(channels) => return drop(setup.send(Setup::Channels(channels))),
+        MainEvent::MouseMode { is_client_supported, is_client } => {
+            events.send(SessionEvent::MouseMode { client_supported: is_client_supported, client: is_client })
+        }
+        MainEvent::Agent(_) | MainEvent::Name(_) => return,
+        MainEvent::Base(event) => events.send(base_event(ChannelId::MAIN, event)),
+    };
+}
+
+/// Translates a batch; draws of one surface that lie close together become one event.
+fn display_events(channel: ChannelId, batch: Vec<DisplayEvent>, events: &Events) {
+    let channel_id = channel.id;
+    let mut translated: Vec<SessionEvent> = Vec::new();
+    for event in batch {
+        let event = match event {
+            DisplayEvent::Drawn { surface_id, rect, at } => {
+                if let Some(SessionEvent::Drawn { surface_id: last_id, rect: last, .. }) =
+                    translated.last_mut()
+                    && *last_id == surface_id
+                    && last.union(&rect).area() <= 2 * (last.area() + rect.area())
+                {
+                    *last = last.union(&rect);
+                    continue;
+                }
+                SessionEvent::Drawn { channel_id, surface_id, rect, at }
+            }
+            DisplayEvent::SurfaceCreated { surface_id, width, height, is_primary } => {
+                SessionEvent::SurfaceCreated { channel_id, surface_id, width, height, primary: is_primary }
+            }
+            DisplayEvent::SurfaceDestroyed { surface_id } => {
+                SessionEvent::SurfaceDestroyed { channel_id, surface_id }
+            }
+            DisplayEvent::Marked => SessionEvent::Marked { channel_id },
+            DisplayEvent::Base(event) => base_event(channel, event),
+        };
+        translated.push(event);
+    }
+    for event in translated {
+        // The session's owner may have stopped listening.
+        let _ = events.send(event);
+    }
+}

@@ -1,0 +1,472 @@
+//! All surfaces of a display channel and the messages that change them.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::cache::{ImageCache, PaletteCache};
+use super::paint::{self, Mask, Place};
+use super::pixels::Surface;
+use super::rop::Rop;
+use crate::spice::codec::{CodecError, Picture, bitmap};
+use crate::spice::limits::Limits;
+use crate::spice::wire::display::{InvalList, SurfaceCreate};
+use crate::spice::wire::draw::{CopyBits, DisplayBase, DrawFill, DrawOpaque};
+use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
+use crate::spice::wire::types::{Brush, Clip, Point, QMask, Rect, RopDescriptor};
+
+/// Budgets that the channel told the server about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CanvasOptions {
+    /// Pixels of the image cache; 0 when there is none.
+    pub image_cache_pixels: u64,
+    /// Pixels of the GLZ dictionary; 0 when there is none.
+    pub glz_window_pixels: u64,
+    /// Bounds for everything else.
+    pub limits: Limits,
+}
+
+/// What a message did to the pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Pixels of this surface within this rectangle may have changed.
+    Drawn(u32, Rect),
+    /// Nothing was visible.
+    Nothing,
+    /// It was left out, for this reason.
+    Skipped(&'static str),
+}
+
+/// Why a message cannot be drawn. The channel cannot go on: what follows may depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DrawError {
+    /// An image does not decode.
+    #[error("image {id:#x} ({kind})")]
+    Image {
+        /// The image's id.
+        id: u64,
+        /// SPICE's name of its type.
+        kind: &'static str,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+    /// The server refers to an image that is not in the cache.
+    #[error("image {id:#x} is not in the cache")]
+    ImageMissing {
+        /// The image's id.
+        id: u64,
+    },
+    /// The server refers to a palette that is not in the cache.
+    #[error("palette {id:#x} is not in the cache")]
+    PaletteMissing {
+        /// The palette's id.
+        id: u64,
+    },
+    /// The server refers to a surface that does not exist.
+    #[error("surface {id} is the source of an image but does not exist")]
+    SurfaceMissing {
+        /// The surface's id.
+        id: u32,
+    },
+    /// The descriptor of an image and its data disagree about the size.
+    #[error("image {id:#x} is {got:?}, its descriptor says {wanted:?}")]
+    SizeMismatch {
+        /// The image's id.
+        id: u64,
+        /// Width and height of the descriptor.
+        wanted: (u32, u32),
+        /// Width and height of the data.
+        got: (u32, u32),
+    },
+    /// A draw takes pixels from outside its source.
+    #[error("source area {area:?} leaves the image of {width} x {height} pixels")]
+    SourceArea {
+        /// The area.
+        area: Rect,
+        /// Width of the image.
+        width: u32,
+        /// Height of the image.
+        height: u32,
+    },
+    /// A raster operation without an operation.
+    #[error("raster operation {0:?} names no operation")]
+    Rop(RopDescriptor),
+    /// Something grew beyond its limit.
+    #[error("{what} would be {got}, limit is {limit}")]
+    Limit {
+        /// What would be too large.
+        what: &'static str,
+        /// How large.
+        got: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// Surfaces and caches of one display channel.
+#[derive(Debug)]
+pub struct Canvas {
+    limits: Limits,
+    surfaces: HashMap<u32, Surface>,
+    /// Surfaces of formats that are not drawn here; draws to and from them are left out.
+    foreign_surfaces: HashSet<u32>,
+    surface_bytes: u64,
+    generation: u64,
+    images: ImageCache,
+    image_cache_pixels: u64,
+    palettes: PaletteCache,
+    /// Set by an image that is refused softly, read by the draw it belongs to.
+    skip_reason: Option<&'static str>,
+}
+
+impl Canvas {
+    /// No surfaces, empty caches.
+    pub fn new(options: CanvasOptions) -> Self {
+        Self {
+            limits: options.limits,
+            surfaces: HashMap::new(),
+            foreign_surfaces: HashSet::new(),
+            surface_bytes: 0,
+            generation: 0,
+            images: ImageCache::new(options.image_cache_pixels),
+            image_cache_pixels: options.image_cache_pixels,
+            palettes: PaletteCache::default(),
+            skip_reason: None,
+        }
+    }
+
+    /// The surface with this id.
+    pub fn surface(&self, id: u32) -> Option<&Surface> {
+        self.surfaces.get(&id)
+    }
+
+    /// Id and surface of the screen.
+    pub fn primary(&self) -> Option<(u32, &Surface)> {
+        let primaries = self.surfaces.iter().filter(|(_, surface)| surface.is_primary());
+        primaries.min_by_key(|(id, _)| **id).map(|(id, surface)| (*id, surface))
+    }
+
+    /// Creates a surface, in place of one with the same id. False when its format is not drawn here.
+    pub fn create_surface(&mut self, message: &SurfaceCreate) -> Result<bool, DrawError> {
+        const XRGB: u32 = 32;
+        const ARGB: u32 = 96;
+        let id = message.surface_id;
+        self.destroy_surface(id);
+        let count = u64::try_from(self.surfaces.len() + self.foreign_surfaces.len()).unwrap_or(u64::MAX);
+        within("number of surfaces", count + 1, self.limits.surfaces)?;
+        if !matches!(message.format, XRGB | ARGB) {
+            self.foreign_surfaces.insert(id);
+            return Ok(false);
+        }
+        let pixels = self.limits.images.check(message.width, message.height);
+        let pixels = pixels.map_err(|source| DrawError::Image { id: id.into(), kind: "SURFACE", source })?;
+        let bytes = u64::try_from(pixels).unwrap_or(u64::MAX).saturating_mul(4);
+        within("surface memory", self.surface_bytes.saturating_add(bytes), self.limits.surface_bytes)?;
+        self.surface_bytes += bytes;
+        self.generation += 1;
+        let is_primary = message.flags & SurfaceCreate::PRIMARY != 0;
+        let (width, height) = (message.width, message.height);
+        let surface = Surface::new(width, height, message.format == ARGB, is_primary, self.generation);
+        self.surfaces.insert(id, surface);
+        Ok(true)
+    }
+
+    /// Destroys a surface. False when there was none.
+    pub fn destroy_surface(&mut self, id: u32) -> bool {
+        let Some(surface) = self.surfaces.remove(&id) else { return self.foreign_surfaces.remove(&id) };
+        self.surface_bytes -= byte_length(surface.pixels());
+        true
+    }
+
+    /// Blackens the screen, as the RESET of old servers asks.
+    pub fn clear_primary(&mut self) {
+        self.surfaces.values_mut().filter(|surface| surface.is_primary()).for_each(Surface::clear);
+    }
+
+    /// Forgets images one by one.
+    pub fn inval_list(&mut self, message: &InvalList) {
+        const PIXMAP: u8 = 1;
+        for resource in message.resources.iter().filter(|resource| resource.kind == PIXMAP) {
+            self.images.remove(resource.id);
+        }
+    }
+
+    /// Forgets all images.
+    pub fn inval_all_pixmaps(&mut self) {
+        self.images.clear();
+    }
+
+    /// Forgets a palette.
+    pub fn inval_palette(&mut self, id: u64) {
+        self.palettes.remove(id);
+    }
+
+    /// Forgets all palettes.
+    pub fn inval_all_palettes(&mut self) {
+        self.palettes.clear();
+    }
+
+    /// COPY_BITS.
+    pub fn copy_bits(&mut self, message: &CopyBits) -> Result<Outcome, DrawError> {
+        let from = message.src_pos;
+        within("coordinate", from.x.unsigned_abs().max(from.y.unsigned_abs()).into(), 1 << 24)?;
+        self.draw(&message.base, None, |surface, place| paint::copy_bits(surface, place, from))
+    }
+
+    /// DRAW_FILL.
+    pub fn fill(&mut self, message: &DrawFill<'_>) -> Result<Outcome, DrawError> {
+        let rop = rop(message.rop_descriptor, RopDescriptor::INVERS_BRUSH)?;
+        let brush = self.resolve_brush(&message.brush)?;
+        let mask = self.resolve_mask(&message.mask)?;
+        self.draw(&message.base, mask.as_ref(), |surface, place| brush.fill(surface, place, rop))
+    }
+
+    /// DRAW_COPY and DRAW_BLEND, which mean the same.
+    pub fn copy(
+        &mut self,
+        base: &DisplayBase,
+        image: &Image<'_>,
+        area: &Rect,
+        descriptor: RopDescriptor,
+        mask: &QMask<'_>,
+    ) -> Result<Outcome, DrawError> {
+        let rop = rop(descriptor, RopDescriptor::INVERS_SRC)?;
+        let picture = self.resolve_source(image, area)?;
+        let mask = self.resolve_mask(mask)?;
+        self.draw(base, mask.as_ref(), |surface, place| paint::copy(surface, place, rop, &picture, area))
+    }
+
+    /// DRAW_OPAQUE: the source as it is, then the brush with the source as its destination.
+    pub fn opaque(&mut self, message: &DrawOpaque<'_>) -> Result<Outcome, DrawError> {
+        let descriptor = message.rop_descriptor;
+        let rop = Rop::new(descriptor, RopDescriptor::INVERS_BRUSH, RopDescriptor::INVERS_SRC);
+        let rop = rop.ok_or(DrawError::Rop(descriptor))?;
+        let area = &message.src_area;
+        let picture = self.resolve_source(&message.src_bitmap.0, area)?;
+        let brush = self.resolve_brush(&message.brush)?;
+        let mask = self.resolve_mask(&message.mask)?;
+        self.draw(&message.base, mask.as_ref(), |surface, place| {
+            paint::copy(surface, place, Rop::PUT, &picture, area);
+            brush.fill(surface, place, rop);
+        })
+    }
+
+    /// DRAW_BLACKNESS.
+    pub fn blackness(&mut self, base: &DisplayBase, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
+        self.constant(base, mask, Rop::BLACKNESS)
+    }
+
+    /// DRAW_WHITENESS.
+    pub fn whiteness(&mut self, base: &DisplayBase, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
+        self.constant(base, mask, Rop::WHITENESS)
+    }
+
+    /// DRAW_INVERS.
+    pub fn invers(&mut self, base: &DisplayBase, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
+        self.constant(base, mask, Rop::INVERS)
+    }
+
+    fn constant(&mut self, base: &DisplayBase, mask: &QMask<'_>, rop: Rop) -> Result<Outcome, DrawError> {
+        let mask = self.resolve_mask(mask)?;
+        self.draw(base, mask.as_ref(), |surface, place| paint::fill(surface, place, rop, 0))
+    }
+
+    /// Decodes an image whose draw is left out: the caches must not miss it.
+    pub fn decode_for_caches(&mut self, image: &Image<'_>) -> Result<(), DrawError> {
+        self.resolve(image, Purpose::Picture)?;
+        self.skip_reason = None;
+        Ok(())
+    }
+
+    /// The same for a mask.
+    pub fn decode_mask_for_caches(&mut self, mask: &QMask<'_>) -> Result<(), DrawError> {
+        self.resolve_mask(mask)?;
+        self.skip_reason = None;
+        Ok(())
+    }
+
+    fn draw(
+        &mut self,
+        base: &DisplayBase,
+        mask: Option<&ResolvedMask>,
+        draw: impl FnOnce(&mut Surface, Place<'_>),
+    ) -> Result<Outcome, DrawError> {
+        /// Cutting overlapping rectangles takes time that grows with the square of their number.
+        const CLIP_RECTS: u64 = 4096;
+        if let Some(reason) = self.skip_reason.take() {
+            return Ok(Outcome::Skipped(reason));
+        }
+        if let Clip::Rects(rects) = &base.clip {
+            within("number of clip rectangles", u64::try_from(rects.len()).unwrap_or(u64::MAX), CLIP_RECTS)?;
+        }
+        let Some(surface) = self.surfaces.get_mut(&base.surface_id) else {
+            return Ok(Outcome::Skipped("draw to a surface that does not exist"));
+        };
+        let visible = base.bounds.intersect(&surface.bounds());
+        if visible.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        let mask =
+            mask.map(|mask| Mask { picture: &mask.picture, pos: mask.pos, is_inverse: mask.is_inverse });
+        draw(surface, Place { bounds: &base.bounds, clip: &base.clip, mask });
+        Ok(Outcome::Drawn(base.surface_id, clipped(&visible, &base.clip)))
+    }
+
+    fn resolve_source(&mut self, image: &Image<'_>, area: &Rect) -> Result<Arc<Picture>, DrawError> {
+        let picture = self.resolve(image, Purpose::Picture)?;
+        if self.skip_reason.is_some() {
+            return Ok(picture);
+        }
+        let inside = |edge: i32, length: u32| u32::try_from(edge).is_ok_and(|edge| edge <= length);
+        let (width, height) = (picture.width, picture.height);
+        let is_inside = [area.left, area.right].iter().all(|x| inside(*x, width))
+            && [area.top, area.bottom].iter().all(|y| inside(*y, height));
+        if !is_inside {
+            return Err(DrawError::SourceArea { area: *area, width, height });
+        }
+        Ok(picture)
+    }
+
+    fn resolve_brush(&mut self, brush: &Brush<'_>) -> Result<ResolvedBrush, DrawError> {
+        Ok(match brush {
+            Brush::None => ResolvedBrush::None,
+            Brush::Solid(colour) => ResolvedBrush::Solid(*colour),
+            Brush::Pattern { image, pos } => {
+                ResolvedBrush::Pattern(self.resolve(&image.0, Purpose::Picture)?, *pos)
+            }
+        })
+    }
+
+    fn resolve_mask(&mut self, mask: &QMask<'_>) -> Result<Option<ResolvedMask>, DrawError> {
+        let Some(image) = &mask.bitmap else { return Ok(None) };
+        let picture = self.resolve(&image.0, Purpose::Mask)?;
+        Ok(Some(ResolvedMask { picture, pos: mask.pos, is_inverse: mask.flags & QMask::INVERS != 0 }))
+    }
+
+    /// Turns an image into pixels and keeps the caches up to date.
+    fn resolve(&mut self, image: &Image<'_>, purpose: Purpose) -> Result<Arc<Picture>, DrawError> {
+        let ImageDescriptor { id, flags, width, height, .. } = image.descriptor;
+        let (_, kind) = image.data.kind();
+        let limits = self.limits.images;
+        let in_image = |source| DrawError::Image { id, kind, source };
+        let unsupported = |codec| Err(in_image(CodecError::Unsupported { codec }));
+        let mut picture = match &image.data {
+            ImageData::FromCache | ImageData::FromCacheLossless => {
+                return self.images.get(id).ok_or(DrawError::ImageMissing { id });
+            }
+            ImageData::Surface(surface_id) => return self.resolve_surface(*surface_id),
+            ImageData::Bitmap(bitmap) => {
+                let palette = self.resolve_palette(&bitmap.palette, bitmap.flags)?;
+                let palette = palette.as_ref().map(|colours| colours.as_slice());
+                match purpose {
+                    Purpose::Picture => bitmap::decode(bitmap, palette, limits),
+                    Purpose::Mask => bitmap::decode_mask(bitmap, limits),
+                }
+                .map_err(in_image)?
+            }
+            ImageData::Quic(_)
+            | ImageData::Jpeg(_)
+            | ImageData::JpegAlpha(_)
+            | ImageData::Lz4(_)
+            | ImageData::ZlibGlzRgb(_)
+            | ImageData::LzRgb(_)
+            | ImageData::LzPlt(_)
+            | ImageData::GlzRgb(_) => return unsupported(kind),
+        };
+        let (wanted, got) = ((width, height), (picture.width, picture.height));
+        if wanted != got {
+            return Err(DrawError::SizeMismatch { id, wanted, got });
+        }
+        if flags & ImageDescriptor::HIGH_BITS_SET != 0 {
+            picture.drop_alpha();
+        }
+        let picture = Arc::new(picture);
+        if flags & (ImageDescriptor::CACHE_ME | ImageDescriptor::CACHE_REPLACE_ME) != 0 {
+            let is_replacement = flags & ImageDescriptor::CACHE_REPLACE_ME != 0;
+            let limit = self.image_cache_pixels;
+            let stored = self.images.insert(id, Arc::clone(&picture), is_replacement);
+            stored.map_err(|got| DrawError::Limit { what: "image cache", got, limit })?;
+        }
+        Ok(picture)
+    }
+
+    fn resolve_surface(&mut self, id: u32) -> Result<Arc<Picture>, DrawError> {
+        if self.foreign_surfaces.contains(&id) {
+            self.skip_reason = Some("image of a surface whose format is not drawn");
+            return Ok(Arc::new(Picture { width: 0, height: 0, has_alpha: false, bytes: Vec::new() }));
+        }
+        let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
+        let picture = paint::snapshot(surface, &surface.bounds());
+        Ok(Arc::new(picture.ok_or(DrawError::SurfaceMissing { id })?))
+    }
+
+    fn resolve_palette(
+        &mut self,
+        source: &PaletteSource,
+        flags: u8,
+    ) -> Result<Option<Arc<Vec<u32>>>, DrawError> {
+        match source {
+            PaletteSource::None => Ok(None),
+            PaletteSource::Cached(id) => {
+                self.palettes.get(*id).map(Some).ok_or(DrawError::PaletteMissing { id: *id })
+            }
+            PaletteSource::Inline(palette) => {
+                if flags & Bitmap::PAL_CACHE_ME != 0 && !self.palettes.insert(palette) {
+                    let limit = u64::try_from(PaletteCache::LIMIT).unwrap_or(u64::MAX);
+                    return Err(DrawError::Limit { what: "palette cache", got: limit + 1, limit });
+                }
+                Ok(Some(Arc::new(palette.colours.clone())))
+            }
+        }
+    }
+}
+
+/// What an image is resolved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Picture,
+    Mask,
+}
+
+enum ResolvedBrush {
+    None,
+    Solid(u32),
+    Pattern(Arc<Picture>, Point),
+}
+
+impl ResolvedBrush {
+    fn fill(&self, surface: &mut Surface, place: Place<'_>, rop: Rop) {
+        match self {
+            Self::None => {}
+            Self::Solid(colour) => paint::fill(surface, place, rop, *colour),
+            Self::Pattern(tile, origin) => paint::fill_pattern(surface, place, rop, tile, *origin),
+        }
+    }
+}
+
+struct ResolvedMask {
+    picture: Arc<Picture>,
+    pos: Point,
+    is_inverse: bool,
+}
+
+fn rop(descriptor: RopDescriptor, operand_bit: RopDescriptor) -> Result<Rop, DrawError> {
+    Rop::new(descriptor, operand_bit, RopDescriptor::INVERS_DEST).ok_or(DrawError::Rop(descriptor))
+}
+
+fn within(what: &'static str, got: u64, limit: u64) -> Result<(), DrawError> {
+    if got > limit { Err(DrawError::Limit { what, got, limit }) } else { Ok(()) }
+}
+
+/// The smallest rectangle around what `clip` leaves of `visible`.
+fn clipped(visible: &Rect, clip: &Clip) -> Rect {
+    let Clip::Rects(rects) = clip else { return *visible };
+    let parts = rects.iter().map(|rect| rect.intersect(visible)).filter(|rect| !rect.is_empty());
+    parts.reduce(|all, rect| all.union(&rect)).unwrap_or_default()
+}
+
+fn byte_length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

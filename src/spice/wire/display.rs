@@ -1,0 +1,382 @@
+//! The display channel without its drawing: surfaces, caches, monitors, streams.
+
+use super::base::WaitForChannel;
+use super::bytes::{Counted, Field, Message, Reader, WireError, Writer, fields, message, message_set};
+use super::draw::{
+    CopyBits, DrawAlphaBlend, DrawBlackness, DrawBlend, DrawComposite, DrawCopy, DrawFill, DrawInvers,
+    DrawOpaque, DrawRop3, DrawStroke, DrawText, DrawTransparent, DrawWhiteness,
+};
+use super::types::{Clip, Rect};
+
+/// Bits of the channel capability word.
+pub mod capability {
+    /// MONITORS_CONFIG may be sent.
+    pub const MONITORS_CONFIG: u32 = 1;
+    /// PREFERRED_COMPRESSION is understood.
+    pub const PREF_COMPRESSION: u32 = 6;
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_MODE, from servers older than surfaces.
+    101 "MODE" Mode {
+        /// Pixels per row.
+        x_res: u32,
+        /// Rows.
+        y_res: u32,
+        /// Bits per pixel.
+        bits: u32,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_MARK: the primary surface is worth showing.
+    102 "MARK" Mark {}
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_RESET.
+    103 "RESET" Reset {}
+}
+
+fields! {
+    /// SpiceResourceID.
+    #[derive(Copy)]
+    ResourceId {
+        /// 1: an image.
+        kind: u8,
+        /// Its key in the image cache.
+        id: u64,
+    }
+}
+
+/// SPICE_MSG_DISPLAY_INVAL_LIST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalList {
+    /// What to forget.
+    pub resources: Vec<ResourceId>,
+}
+
+impl<'a> Field<'a> for InvalList {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let count = u16::decode(reader)?;
+        Ok(Self { resources: reader.list(count.into(), 9)? })
+    }
+    fn encode(&self, writer: &mut Writer) {
+        writer.count::<u16>(self.resources.len());
+        self.resources.iter().for_each(|resource| resource.encode(writer));
+    }
+}
+
+impl Message<'_> for InvalList {
+    const KIND: u16 = 105;
+    const NAME: &'static str = "INVAL_LIST";
+}
+
+/// SPICE_MSG_DISPLAY_INVAL_ALL_PIXMAPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalAllPixmaps {
+    /// To be satisfied first.
+    pub wait_list: Vec<WaitForChannel>,
+}
+
+impl<'a> Field<'a> for InvalAllPixmaps {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let count = u8::decode(reader)?;
+        Ok(Self { wait_list: reader.list(count.into(), 10)? })
+    }
+    fn encode(&self, writer: &mut Writer) {
+        writer.count::<u8>(self.wait_list.len());
+        self.wait_list.iter().for_each(|entry| entry.encode(writer));
+    }
+}
+
+impl Message<'_> for InvalAllPixmaps {
+    const KIND: u16 = 106;
+    const NAME: &'static str = "INVAL_ALL_PIXMAPS";
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_INVAL_PALETTE.
+    107 "INVAL_PALETTE" InvalPalette {
+        /// Key in the palette cache.
+        id: u64,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_INVAL_ALL_PALETTES.
+    108 "INVAL_ALL_PALETTES" InvalAllPalettes {}
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_CREATE.
+    122 "STREAM_CREATE" StreamCreate {
+        /// Surface drawn to.
+        surface_id: u32,
+        /// The stream.
+        id: u32,
+        /// 1: rows are top-down.
+        flags: u8,
+        /// 1 MJPEG, 2 VP8, 3 H264, 4 VP9, 5 H265.
+        codec_type: u8,
+        /// Number of the stream.
+        stamp: u64,
+        /// Width of a frame.
+        stream_width: u32,
+        /// Height of a frame.
+        stream_height: u32,
+        /// Width of the part of a frame that is shown.
+        src_width: u32,
+        /// Height of the part of a frame that is shown.
+        src_height: u32,
+        /// Where it is shown.
+        dest: Rect,
+        /// Where inside `dest`.
+        clip: Clip,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_DATA.
+    123 "STREAM_DATA" StreamData<'a> {
+        /// The stream.
+        id: u32,
+        /// When to show it.
+        multi_media_time: u32,
+        /// One frame.
+        data: Counted<'a>,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_CLIP.
+    124 "STREAM_CLIP" StreamClip {
+        /// The stream.
+        id: u32,
+        /// Its new clip.
+        clip: Clip,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_DESTROY.
+    125 "STREAM_DESTROY" StreamDestroy {
+        /// The stream.
+        id: u32,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_DESTROY_ALL.
+    126 "STREAM_DESTROY_ALL" StreamDestroyAll {}
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_SURFACE_CREATE.
+    314 "SURFACE_CREATE" SurfaceCreate {
+        /// The surface.
+        surface_id: u32,
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// 1 A1, 8 A8, 16 555, 80 565, 32 xRGB, 96 ARGB.
+        format: u32,
+        /// See the constants.
+        flags: u32,
+    }
+}
+
+impl SurfaceCreate {
+    /// This surface is the screen.
+    pub const PRIMARY: u32 = 1;
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_SURFACE_DESTROY.
+    315 "SURFACE_DESTROY" SurfaceDestroy {
+        /// The surface.
+        surface_id: u32,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_DATA_SIZED.
+    316 "STREAM_DATA_SIZED" StreamDataSized<'a> {
+        /// The stream.
+        id: u32,
+        /// When to show it.
+        multi_media_time: u32,
+        /// Width of this frame.
+        width: u32,
+        /// Height of this frame.
+        height: u32,
+        /// Where this frame is shown.
+        dest: Rect,
+        /// One frame.
+        data: Counted<'a>,
+    }
+}
+
+fields! {
+    /// SpiceHead.
+    #[derive(Copy)]
+    Head {
+        /// The monitor.
+        monitor_id: u32,
+        /// The surface it shows.
+        surface_id: u32,
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Left edge on the surface.
+        x: u32,
+        /// Top edge on the surface.
+        y: u32,
+        /// Unused.
+        flags: u32,
+    }
+}
+
+/// SPICE_MSG_DISPLAY_MONITORS_CONFIG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorsConfig {
+    /// The largest number of heads there can be.
+    pub max_allowed: u16,
+    /// The visible parts of surfaces.
+    pub heads: Vec<Head>,
+}
+
+impl<'a> Field<'a> for MonitorsConfig {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let (count, max_allowed) = (u16::decode(reader)?, u16::decode(reader)?);
+        Ok(Self { max_allowed, heads: reader.list(count.into(), 28)? })
+    }
+    fn encode(&self, writer: &mut Writer) {
+        writer.count::<u16>(self.heads.len());
+        self.max_allowed.encode(writer);
+        self.heads.iter().for_each(|head| head.encode(writer));
+    }
+}
+
+impl Message<'_> for MonitorsConfig {
+    const KIND: u16 = 317;
+    const NAME: &'static str = "MONITORS_CONFIG";
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_STREAM_ACTIVATE_REPORT.
+    319 "STREAM_ACTIVATE_REPORT" StreamActivateReport {
+        /// The stream.
+        stream_id: u32,
+        /// Number of the activation.
+        unique_id: u32,
+        /// Frames per report.
+        max_window_size: u32,
+        /// Milliseconds per report.
+        timeout_ms: u32,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_GL_SCANOUT_UNIX; a file descriptor comes with it.
+    320 "GL_SCANOUT_UNIX" GlScanoutUnix {
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Bytes from one row to the next.
+        stride: u32,
+        /// Pixel format as a DRM fourcc.
+        drm_fourcc_format: u32,
+        /// 1: row 0 is the top row.
+        flags: u32,
+    }
+}
+
+message! {
+    /// SPICE_MSG_DISPLAY_GL_DRAW.
+    321 "GL_DRAW" GlDraw {
+        /// Left edge.
+        x: u32,
+        /// Top edge.
+        y: u32,
+        /// Width.
+        w: u32,
+        /// Height.
+        h: u32,
+    }
+}
+
+message_set! {
+    /// What a server says on a display channel.
+    DisplayMessage<'a> {
+        Mode(Mode),
+        Mark(Mark),
+        Reset(Reset),
+        CopyBits(CopyBits),
+        InvalList(InvalList),
+        InvalAllPixmaps(InvalAllPixmaps),
+        InvalPalette(InvalPalette),
+        InvalAllPalettes(InvalAllPalettes),
+        StreamCreate(StreamCreate),
+        StreamData(StreamData<'a>),
+        StreamClip(StreamClip),
+        StreamDestroy(StreamDestroy),
+        StreamDestroyAll(StreamDestroyAll),
+        DrawFill(DrawFill<'a>),
+        DrawOpaque(DrawOpaque<'a>),
+        DrawCopy(DrawCopy<'a>),
+        DrawBlend(DrawBlend<'a>),
+        DrawBlackness(DrawBlackness<'a>),
+        DrawWhiteness(DrawWhiteness<'a>),
+        DrawInvers(DrawInvers<'a>),
+        DrawRop3(DrawRop3<'a>),
+        DrawStroke(DrawStroke<'a>),
+        DrawText(DrawText<'a>),
+        DrawTransparent(DrawTransparent<'a>),
+        DrawAlphaBlend(DrawAlphaBlend<'a>),
+        SurfaceCreate(SurfaceCreate),
+        SurfaceDestroy(SurfaceDestroy),
+        StreamDataSized(StreamDataSized<'a>),
+        MonitorsConfig(MonitorsConfig),
+        DrawComposite(DrawComposite<'a>),
+        StreamActivateReport(StreamActivateReport),
+        GlScanoutUnix(GlScanoutUnix),
+        GlDraw(GlDraw),
+    }
+}
+
+/// What a client says on a display channel.
+pub mod client {
+    use super::message;
+
+    message! {
+        /// SPICE_MSGC_DISPLAY_INIT. QEMU crashes without it, with a second one, with a negative window and
+        /// with a window above [`Init::GLZ_WINDOW_LIMIT`].
+        101 "INIT" Init {
+            /// Channels with the same id share their image cache.
+            pixmap_cache_id: u8,
+            /// Pixels; 0 turns the cache off.
+            pixmap_cache_size: i64,
+            /// Channels with the same id share their GLZ dictionary.
+            glz_dictionary_id: u8,
+            /// Pixels; 0 turns GLZ off.
+            glz_dictionary_window_size: i32,
+        }
+    }
+
+    impl Init {
+        /// The largest GLZ window a server survives, in pixels.
+        pub const GLZ_WINDOW_LIMIT: i32 = 1 << 25;
+    }
+
+    message! {
+        /// SPICE_MSGC_DISPLAY_PREFERRED_COMPRESSION.
+        103 "PREFERRED_COMPRESSION" PreferredCompression {
+            /// 1 off, 2 auto GLZ, 3 auto LZ, 4 QUIC, 5 GLZ, 6 LZ, 7 LZ4.
+            image_compression: u8,
+        }
+    }
+}

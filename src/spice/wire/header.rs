@@ -1,0 +1,115 @@
+//! How a channel's byte stream is cut into messages.
+
+use super::bytes::{Field, Message, Reader, WireError, Writer, fields};
+
+fields! {
+    /// SpiceMiniDataHeader.
+    #[derive(Copy)]
+    MiniHeader {
+        /// Message type.
+        kind: u16,
+        /// Bytes of the body.
+        size: u32,
+    }
+}
+
+fields! {
+    /// SpiceDataHeader.
+    #[derive(Copy)]
+    FullHeader {
+        /// Counts messages of one direction from 1.
+        serial: u64,
+        /// Message type.
+        kind: u16,
+        /// Bytes of the body.
+        size: u32,
+        /// Offset of a sub-message list in the body; 0 is none.
+        sub_list: u32,
+    }
+}
+
+/// Which header a channel uses, in both directions. The client's link message decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderForm {
+    /// [`MiniHeader`], 6 bytes.
+    Mini,
+    /// [`FullHeader`], 18 bytes.
+    Full,
+}
+
+impl HeaderForm {
+    /// Bytes of the header.
+    pub fn length(self) -> usize {
+        match self {
+            Self::Mini => 6,
+            Self::Full => 18,
+        }
+    }
+}
+
+/// A message as it stands in the stream, its body not yet decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Message type.
+    pub kind: u16,
+    /// Offset of a sub-message list in the body; 0 is none, as always with mini headers.
+    pub sub_list: u32,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Takes the first message off `stream`. `None` until it is complete.
+    ///
+    /// A body above `limit` bytes is an error as soon as its header is there, before anyone makes room for it.
+    pub fn split(
+        form: HeaderForm,
+        stream: &'a [u8],
+        limit: u32,
+    ) -> Result<Option<(Self, &'a [u8])>, WireError> {
+        if stream.len() < form.length() {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(stream);
+        let (kind, size, sub_list) = match form {
+            HeaderForm::Mini => {
+                let header = MiniHeader::decode(&mut reader)?;
+                (header.kind, header.size, 0)
+            }
+            HeaderForm::Full => {
+                let header = FullHeader::decode(&mut reader)?;
+                (header.kind, header.size, header.sub_list)
+            }
+        };
+        if size > limit {
+            let (got, limit, offset) = (size.into(), limit.into(), reader.offset());
+            return Err(WireError::OverLimit { what: "message size", got, limit, offset });
+        }
+        match reader.counted_bytes(size) {
+            Ok(body) => Ok(Some((Self { kind, sub_list, body }, reader.rest()))),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Encodes a message behind a mini header.
+pub fn mini_frame<'a, M: Message<'a>>(message: &M) -> Vec<u8> {
+    let body = message.to_body();
+    let mut writer = Writer::default();
+    M::KIND.encode(&mut writer);
+    writer.count::<u32>(body.len());
+    writer.bytes(&body);
+    writer.finish()
+}
+
+/// Encodes a message behind a full header without sub-messages.
+pub fn full_frame<'a, M: Message<'a>>(serial: u64, message: &M) -> Vec<u8> {
+    let body = message.to_body();
+    let mut writer = Writer::default();
+    serial.encode(&mut writer);
+    M::KIND.encode(&mut writer);
+    writer.count::<u32>(body.len());
+    0_u32.encode(&mut writer);
+    writer.bytes(&body);
+    writer.finish()
+}
