@@ -1,9 +1,10 @@
 //! Keyboard in, surfaces and events out: what a scenario sees of a machine's console, whoever carries it.
 //!
-//! Start reading at [`Console`]. [`keyboard`] knows keys and
+//! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys and
 //! layouts, [`typing`] paces them. Nothing here judges what is on the screen.
 
 pub mod keyboard;
+pub mod spice;
 #[cfg(test)]
 pub(crate) mod test_console;
 pub mod typing;
@@ -65,8 +66,6 @@ pub enum ConsoleEvent {
     SurfaceDestroyed {
         /// Surface id.
         surface_id: u32,
-        /// Whether it was the screen.
-        primary: bool,
     },
     /// Pixels changed; they are in the surface already.
     Drawn {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use visual_digest::symbol::{self, ReadError};
+use crate::console::Area;
 use visual_digest::{
     DecodeError, Digest, Frame, Payload, REGION_SIZE, decode, framebuffer_hash, region_origin,
 };

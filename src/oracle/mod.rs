@@ -7,3 +7,5 @@
 pub mod digest;
 pub mod drain;
 pub mod reconcile;
+pub mod records;
+pub mod watch;

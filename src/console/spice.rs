@@ -1,0 +1,118 @@
+//! A console carried by a SPICE session.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use visual_digest::Frame;
+
+use super::{Area, Console, ConsoleError, ConsoleEvent, Scancode};
+use crate::spice::{Session, SessionError, SessionEvent, SessionOptions};
+
+/// A console carried by a SPICE session.
+pub struct SpiceConsole {
+    session: Session,
+}
+
+impl SpiceConsole {
+    /// Connects, and returns the console with its events. The last event is [`ConsoleEvent::Closed`].
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub async fn connect(
+        options: SessionOptions,
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
+        let (session, mut session_events) = Session::connect(options).await?;
+        let console = Arc::new(Self { session });
+        let (sender, events) = mpsc::unbounded_channel();
+        let translator = Arc::downgrade(&console);
+        tokio::spawn(async move {
+            while let Some(event) = session_events.recv().await {
+                let primary = translator.upgrade().and_then(|console| console.primary_surface());
+                for event in translate(event, primary) {
+                    if sender.send(event).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok((console, events))
+    }
+
+    /// Channel and surface of the screen.
+    fn primary_surface(&self) -> Option<(u8, u32)> {
+        self.session.primary().map(|primary| (primary.channel_id, primary.surface_id))
+    }
+}
+
+impl Console for SpiceConsole {
+    fn key_down(&self, code: Scancode) -> Result<(), ConsoleError> {
+        self.session.key_down(code.0).map_err(closed)
+    }
+
+    fn key_up(&self, code: Scancode) -> Result<(), ConsoleError> {
+        self.session.key_up(code.0).map_err(closed)
+    }
+
+    fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let flushed = self.session.inputs_flushed();
+        Box::pin(async move {
+            // A closed channel has nothing left to flush; the next key says that it is closed.
+            let _ = flushed.await;
+        })
+    }
+
+    fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        let Some((channel_id, surface_id)) = self.primary_surface() else { return false };
+        let looked = self.session.with_surface(channel_id, surface_id, |surface| {
+            let frame = Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
+            frame.map(|frame| look(frame)).is_ok()
+        });
+        looked == Some(true)
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.session.shutdown())
+    }
+}
+
+fn closed(error: SessionError) -> ConsoleError {
+    ConsoleError::Closed { reason: error.to_string() }
+}
+
+fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleEvent> {
+    Some(match event {
+        SessionEvent::Connected { channels, .. } => {
+            ConsoleEvent::Connected { channels: channels.iter().map(ToString::to_string).collect() }
+        }
+        SessionEvent::SurfaceCreated { surface_id, width, height, primary, .. } => {
+            ConsoleEvent::SurfaceCreated { surface_id, primary, width, height }
+        }
+        SessionEvent::SurfaceDestroyed { surface_id, .. } => ConsoleEvent::SurfaceDestroyed { surface_id },
+        SessionEvent::Drawn { channel_id, surface_id, rect, at } => {
+            let clamp = |side: i32| u32::try_from(side).unwrap_or(0);
+            let area = Area {
+                left: clamp(rect.left),
+                top: clamp(rect.top),
+                right: clamp(rect.right),
+                bottom: clamp(rect.bottom),
+            };
+            ConsoleEvent::Drawn { surface_id, primary: primary == Some((channel_id, surface_id)), area, at }
+        }
+        SessionEvent::Notice { severity, text } => {
+            ConsoleEvent::Notice { text: format!("server says ({severity:?}): {text}") }
+        }
+        SessionEvent::ChannelClosed { channel, reason } => {
+            let reason = reason.unwrap_or_else(|| "closed by the server".to_owned());
+            ConsoleEvent::Notice { text: format!("channel {channel} ended: {reason}") }
+        }
+        SessionEvent::Unsupported { channel, what } => {
+            ConsoleEvent::Notice { text: format!("channel {channel}: left out, not supported: {what}") }
+        }
+        SessionEvent::Closed { reason } => ConsoleEvent::Closed { reason: reason.to_string() },
+        SessionEvent::Marked { .. } | SessionEvent::MouseMode { .. } | SessionEvent::KeyboardModifiers(_) => {
+            return None;
+        }
+    })
+}

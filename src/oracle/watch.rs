@@ -1,0 +1,215 @@
+//! The small task that feeds the digest judge: console events in, journal events out. Driven by draws, never by
+//! polling.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use visual_digest::ChannelHashes;
+
+use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
+use super::records::new_records;
+use crate::console::{Area, Console, ConsoleEvent};
+use crate::journal::{Body, Journal, Source};
+
+/// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
+/// also searched for a digest.
+pub fn spawn(
+    console: Arc<dyn Console>,
+    events: mpsc::UnboundedReceiver<ConsoleEvent>,
+    journal: Journal,
+    has_digest: bool,
+) -> JoinHandle<()> {
+    let digest = has_digest.then(DigestWatch::new);
+    tokio::spawn(Watcher { console, journal, digest, hashes: None, draws: BTreeMap::new() }.run(events))
+}
+
+struct Watcher {
+    console: Arc<dyn Console>,
+    journal: Journal,
+    digest: Option<DigestWatch>,
+    /// Of the digest before, within the same boot.
+    hashes: Option<ChannelHashes>,
+    /// Draws not yet in the journal, by surface.
+    draws: BTreeMap<u32, Draws>,
+}
+
+struct Draws {
+    count: u32,
+    area: Area,
+    due: Instant,
+}
+
+impl Watcher {
+    async fn run(mut self, mut events: mpsc::UnboundedReceiver<ConsoleEvent>) {
+        loop {
+            let event = match self.due() {
+                None => events.recv().await,
+                Some(due) => match tokio::time::timeout_at(due.into(), events.recv()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        self.handle_timeout(Instant::now());
+                        continue;
+                    }
+                },
+            };
+            let Some(event) = event else { break };
+            // What is waiting already is one batch: the surface holds all of it.
+            let mut drawn = self.handle_event(event);
+            let mut closed = false;
+            for _ in 0..BATCH {
+                match events.try_recv() {
+                    Ok(event) => drawn = union(drawn, self.handle_event(event)),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => {
+                        closed = true;
+                        break;
+                    }
+                }
+            }
+            if let Some(area) = drawn {
+                self.look(|watch, now, frame| watch.handle_draw(now, frame, area));
+            }
+            self.flush_draws(|draws, now| draws.due <= now);
+            if closed {
+                break;
+            }
+        }
+        self.flush_draws(|_, _| true);
+    }
+
+    /// Returns the changed part of the screen.
+    fn handle_event(&mut self, event: ConsoleEvent) -> Option<Area> {
+        let body = match event {
+            ConsoleEvent::Drawn { surface_id, primary, area, .. } => {
+                self.note_draw(surface_id, area);
+                return primary.then_some(area);
+            }
+            ConsoleEvent::SurfaceCreated { surface_id, primary, width, height } => {
+                if let Some(digest) = self.digest.as_mut().filter(|_| primary) {
+                    digest.handle_surface_reset();
+                }
+                self.flush_draws(|_, _| true);
+                Body::SurfaceCreated { surface_id, width, height }
+            }
+            ConsoleEvent::SurfaceDestroyed { surface_id } => {
+                self.flush_draws(|_, _| true);
+                Body::SurfaceDestroyed { surface_id }
+            }
+            ConsoleEvent::Connected { channels } => Body::ConsoleConnected { channels },
+            ConsoleEvent::Notice { text } => Body::ConsoleNotice { text },
+            ConsoleEvent::Closed { reason } => {
+                self.flush_draws(|_, _| true);
+                Body::ConsoleClosed { reason }
+            }
+        };
+        self.journal.append(Source::Screen, body);
+        None
+    }
+
+    fn note_draw(&mut self, surface_id: u32, area: Area) {
+        let new = || Draws { count: 0, area, due: Instant::now() + COALESCE };
+        let draws = self.draws.entry(surface_id).or_insert_with(new);
+        draws.count = draws.count.saturating_add(1);
+        draws.area = draws.area.union(area);
+    }
+
+    fn flush_draws(&mut self, is_due: impl Fn(&Draws, Instant) -> bool) {
+        let now = Instant::now();
+        let journal = &self.journal;
+        self.draws.retain(|&surface_id, draws| {
+            if !is_due(draws, now) {
+                return true;
+            }
+            let Area { left, top, right, bottom } = draws.area;
+            let area = [left, top, right, bottom];
+            journal.append(Source::Screen, Body::SurfaceDrawn { surface_id, draws: draws.count, area });
+            false
+        });
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let draws = self.draws.values().map(|draws| draws.due).min();
+        let digest = self.digest.as_ref().and_then(DigestWatch::poll_timeout);
+        [draws, digest].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.flush_draws(|draws, now| draws.due <= now);
+        if self.digest.as_ref().and_then(DigestWatch::poll_timeout).is_some_and(|due| due <= now) {
+            self.look(|watch, now, frame| watch.handle_timeout(now, frame));
+        }
+    }
+
+    /// Shows the screen to the digest judge.
+    fn look(
+        &mut self,
+        judge: impl Fn(&mut DigestWatch, Instant, visual_digest::Frame<'_>) -> Option<WatchEvent>,
+    ) {
+        let Some(digest) = self.digest.as_mut() else { return };
+        let mut found = None;
+        let visible = self.console.with_screen(&mut |frame| found = judge(digest, Instant::now(), frame));
+        if !visible {
+            // Between two surfaces there is nothing to look at, and nothing may stay due.
+            digest.handle_surface_reset();
+        }
+        match found {
+            None => {}
+            Some(WatchEvent::Sighting(sighting)) => self.note_sighting(sighting),
+            Some(WatchEvent::Verdict(verdict)) => {
+                let framebuffer = match_name(verdict.framebuffer).to_owned();
+                let body = Body::DigestFramebuffer { frame_counter: verdict.frame_counter, framebuffer };
+                self.journal.append(Source::Digest, body);
+            }
+            Some(WatchEvent::NotADigest(error)) => {
+                let text = format!("a symbol on the screen is not a digest: {error}");
+                self.journal.append(Source::Screen, Body::ConsoleNotice { text });
+            }
+        }
+    }
+
+    fn note_sighting(&mut self, sighting: Sighting) {
+        if sighting.restarted {
+            self.hashes = None;
+        }
+        let digest = Arc::new(sighting.digest);
+        let new = new_records(self.hashes.as_ref(), &digest);
+        self.hashes = Some(digest.channel_hashes);
+        self.journal.append(
+            Source::Digest,
+            Body::DigestUpdated {
+                digest: Arc::clone(&digest),
+                framebuffer: match_name(sighting.framebuffer).to_owned(),
+                new_records: new.count,
+                gap: new.gap,
+                restarted: sighting.restarted,
+            },
+        );
+        for &record in &digest.raw_records[digest.raw_records.len() - new.count..] {
+            let body = Body::DigestRecord { record, frame_counter: digest.frame_counter };
+            self.journal.append(Source::Digest, body);
+        }
+    }
+}
+
+fn union(a: Option<Area>, b: Option<Area>) -> Option<Area> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.union(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn match_name(found: Match) -> &'static str {
+    match found {
+        Match::Matches => "matches",
+        Match::Unsettled => "unsettled",
+        Match::Differs => "differs",
+    }
+}
+
+/// Draws within this time are one event in the journal.
+const COALESCE: Duration = Duration::from_millis(10);
+/// Events handled before the screen is looked at, so that a flood cannot hide a digest for ever.
+const BATCH: usize = 256;
