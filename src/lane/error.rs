@@ -87,3 +87,37 @@ impl LaneError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{LaneError, Responsible};
+    use crate::lane::Profile;
+    use crate::lane::process::ExitFacts;
+
+    #[test]
+    fn a_dead_qemu_is_told_with_its_status_its_log_and_its_last_words() {
+        let last_words = "qemu: no such device".to_owned();
+        let facts = ExitFacts { code: Some(1), signal: None, ran_for: Duration::from_millis(40), last_words };
+        let log = PathBuf::from("logs/run/east/qemu.log");
+        let error = LaneError::Ended { during: "waiting for QMP", facts: Arc::new(facts), log };
+        assert_eq!(
+            error.to_string(),
+            "QEMU ended with status 1 after 0.0 s while waiting for QMP; its log is \"logs/run/east/qemu.log\""
+        );
+        assert_eq!(error.hint().unwrap(), "its last words: qemu: no such device");
+        assert_eq!(error.responsible(), Responsible::Host);
+    }
+
+    #[test]
+    fn a_profile_is_its_authors_business() {
+        let (file, root) = (Path::new("/p/east.toml"), Path::new("/p"));
+        let error = LaneError::from(Profile::parse("east", "kind = \"vm\"", file, root).unwrap_err());
+        assert_eq!(error.to_string(), "/p/east.toml:1:8: unknown value `vm`");
+        assert_eq!(error.hint().unwrap(), "known here: qemu");
+        assert_eq!(error.responsible(), Responsible::Author);
+    }
+}

@@ -18,6 +18,7 @@ pub mod platform;
 pub mod platform_detect;
 pub mod process;
 pub mod profile;
+mod profile_error;
 mod profile_parse;
 pub mod qmp;
 mod readable;

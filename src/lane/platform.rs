@@ -1,5 +1,5 @@
 //! Facts about the host that decide how a profile comes to life. Pure data: finding them out is
-//! [`platform_detect`](super::platform_detect)'s work, using them is [`plan`](super::plan)'s.
+//! [`platform_detect`](super::platform_detect)'s work, using them is [`plan`](mod@super::plan)'s.
 
 use std::fmt;
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::profile_parse::{ProfileError, ProfileErrorKind};
+pub use super::profile_error::{ProfileError, ProfileErrorKind};
 
 /// A lane's description as the user wrote it, with defaults filled in and every path absolute.
 #[derive(Debug, Clone, PartialEq)]

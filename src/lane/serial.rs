@@ -100,9 +100,8 @@ impl SerialFollower {
         sender: mpsc::Sender<SerialEvent>,
     ) -> Result<(), SerialError> {
         let mut prompted = None;
+        let mut has_ended = false;
         loop {
-            // Asked before reading: what was written before the end is in the file by then.
-            let has_ended = exit.now().is_some();
             if self.deliver(&sender).await?.is_break() {
                 return Ok(());
             }
@@ -115,7 +114,8 @@ impl SerialFollower {
             // Cancel safety: every arm only observes; bytes are read above.
             tokio::select! {
                 () = changed(self.changes.as_ref()) => {}
-                _ = exit.wait() => {}
+                // What was written before the end is in the file by now, and is read once more.
+                _ = exit.wait() => has_ended = true,
                 () = tokio::time::sleep_until(rested), if may_be_prompt => {
                     prompted = unfinished;
                     let line = SerialLine { text: prompted.clone().unwrap_or_default(), at: self.last_read };
@@ -168,4 +168,27 @@ async fn changed(changes: Option<&AsyncFd<OwnedFd>>) {
     let mut notices = [0; 4_096];
     while rustix::io::read(changes.get_ref(), &mut notices).is_ok_and(|length| length > 0) {}
     ready.clear_ready();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SerialEvent, follow};
+    use crate::lane::process::{QemuProcess, SpawnOptions};
+
+    #[tokio::test]
+    async fn without_inotify_lines_still_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut follower = follow(&folder.path().join("serial.log")).unwrap();
+        follower.changes = None;
+        let argv =
+            ["/bin/sh", "-c", "printf 'one\\nlogin: ' > serial.log; exec sleep 600"].map(str::to_owned);
+        let options = SpawnOptions { argv: &argv, folder: folder.path(), log: "qemu.log" };
+        let process = QemuProcess::spawn(options).await.unwrap();
+        let (mut events, _task) = follower.until(process.exit_watch());
+        assert!(matches!(events.recv().await, Some(SerialEvent::Line(line)) if line.text == "one"));
+        assert!(matches!(events.recv().await, Some(SerialEvent::Prompt(line)) if line.text == "login: "));
+        process.kill().unwrap();
+        assert!(matches!(events.recv().await, Some(SerialEvent::Line(line)) if line.text == "login: "));
+        assert_eq!(events.recv().await, None);
+    }
 }
