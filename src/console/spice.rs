@@ -30,10 +30,10 @@ impl SpiceConsole {
         tokio::spawn(async move {
             while let Some(event) = session_events.recv().await {
                 let primary = translator.upgrade().and_then(|console| console.primary_surface());
-                for event in translate(event, primary) {
-                    if sender.send(event).is_err() {
-                        return;
-                    }
+                if let Some(event) = translate(event, primary)
+                    && sender.send(event).is_err()
+                {
+                    return;
                 }
             }
         });
