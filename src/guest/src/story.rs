@@ -3,7 +3,6 @@
 use crate::bootloader::Bootloader;
 use crate::glyphs;
 use crate::guest::{Guest, POLL_MS};
-use crate::modes;
 use crate::platform::{Flow, Key, Platform};
 use core::fmt;
 use visual_digest::{Phase, Record};
@@ -14,7 +13,8 @@ pub(crate) const LINE_PAUSE_MS: u64 = 200;
 /// The first row of the locked bootloader.
 pub(crate) const BOOTLOADER_ROW: u32 = 19;
 const LAST_SCRIPT_ROW: u32 = 22;
-const CLOSING_ROW: u32 = 24;
+/// One row stays blank between the script and the closing line.
+const CLOSING_ROW: u32 = LAST_SCRIPT_ROW + 2;
 
 /// Times are those of the story, which stands still during a walk through the modes.
 pub(crate) enum Scene {
@@ -177,8 +177,6 @@ impl fmt::Display for Telemetry<'_> {
         write!(f, "{label} {:.<dots$} {status}", "")
     }
 }
-
-const _: () = assert!(modes::PREFERRED.width > 0 && LAST_SCRIPT_ROW + 2 == CLOSING_ROW);
 
 #[cfg(test)]
 mod tests {
