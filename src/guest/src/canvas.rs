@@ -1,9 +1,11 @@
 //! The pixels of the screen, their hash, and what of them has changed since they were last presented.
 //!
-//! The hash is kept row by row, so that a refresh after one line of text hashes sixteen rows and joins the rest.
+//! There are two colours, so a pixel is kept as one bit: the largest screen takes half a megabyte where the firmware
+//! has little to give. The hash is kept row by row, so that a refresh after one line of text hashes sixteen rows and
+//! joins the rest.
 
 use crate::glyphs::Glyph;
-use crate::platform::{Platform, Rect, Size};
+use crate::platform::{Platform, Size};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -18,19 +20,30 @@ pub(crate) const CELL_WIDTH: u32 = 8;
 /// The height of a text cell, in pixels.
 pub(crate) const CELL_HEIGHT: u32 = 16;
 
+/// How many rows of pixels are presented at once.
+const BAND_ROWS: u32 = 16;
 const PIXEL_BYTES: usize = 4;
-const SET: [u8; PIXEL_BYTES] = [FOREGROUND[2], FOREGROUND[1], FOREGROUND[0], 0];
-const CLEAR: [u8; PIXEL_BYTES] = [0; PIXEL_BYTES];
 
 pub(crate) struct Canvas {
     size: Size,
-    /// Blue, green, red, 0; rows follow each other without padding.
-    pixels: Vec<u8>,
+    /// Each row begins with a new byte; the leftmost of eight pixels is in the highest bit.
+    bits: Vec<u8>,
     rows: Vec<RowHash>,
     beside: RowKind,
     across: RowKind,
     damage: Option<Rect>,
-    symbol_damaged: bool,
+    is_symbol_damaged: bool,
+    /// Room for pixels on their way out: blue, green, red, 0.
+    pixels: Vec<u8>,
+}
+
+/// A part of the screen, in pixels.
+#[derive(Clone, Copy)]
+struct Rect {
+    x: u32,
+    y: u32,
+    width: u32,
+    height: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -46,23 +59,28 @@ struct RowKind {
 }
 
 impl RowKind {
-    /// Returns the kind of row `y` on a screen whose pixels are all zero so far.
-    fn of_blank(size: Size, pixels: &[u8], y: u32) -> Self {
-        let spans = hashed_spans(size.width, size.height, y);
-        let columns = spans.iter().map(ExactSizeIterator::len).sum::<usize>();
-        Self { combiner: Combiner::new(columns * PIXEL_BYTES), blank: hash_row(size, pixels, y) }
+    /// Returns the kind of row `y`, whether the screen has such a row or not.
+    fn of_row(size: Size, y: u32) -> Self {
+        let columns: usize =
+            hashed_spans(size.width, size.height, y).iter().map(ExactSizeIterator::len).sum();
+        let blank = (0..columns).fold(0, |crc, _| crc32c::extend(crc, &[0; PIXEL_BYTES]));
+        Self { combiner: Combiner::new(columns * PIXEL_BYTES), blank }
     }
 }
 
 impl Canvas {
     pub(crate) fn new(size: Size) -> Self {
-        let bytes = size.width as usize * size.height as usize * PIXEL_BYTES;
-        let pixels = vec![0; bytes];
         let (_, top) = region_origin(size.width, size.height);
-        let beside = RowKind::of_blank(size, &pixels, top.saturating_add(REGION_SIZE));
-        let across = RowKind::of_blank(size, &pixels, top);
-        let rows = vec![RowHash { crc: 0, is_stale: false }; size.height as usize];
-        let mut canvas = Self { size, pixels, rows, beside, across, damage: None, symbol_damaged: false };
+        let mut canvas = Self {
+            size,
+            bits: vec![0; stride_bytes(size) * size.height as usize],
+            rows: vec![RowHash { crc: 0, is_stale: true }; size.height as usize],
+            beside: RowKind::of_row(size, top.saturating_add(REGION_SIZE)),
+            across: RowKind::of_row(size, top),
+            damage: None,
+            is_symbol_damaged: false,
+            pixels: Vec::new(),
+        };
         canvas.clear();
         canvas
     }
@@ -71,35 +89,25 @@ impl Canvas {
         self.size
     }
 
-    pub(crate) fn frame(&self) -> Frame<'_> {
-        let stride_bytes = self.size.width as usize * PIXEL_BYTES;
-        Frame::new(self.size.width, self.size.height, stride_bytes, &self.pixels)
-            .expect("the buffer was made for this size")
-    }
-
     /// Makes everything black.
     pub(crate) fn clear(&mut self) {
-        self.pixels.fill(0);
+        self.bits.fill(0);
         let crossing = self.rows_across();
         for (y, row) in (0..).zip(&mut self.rows) {
             let kind = if crossing.contains(&y) { &self.across } else { &self.beside };
             *row = RowHash { crc: kind.blank, is_stale: false };
         }
         self.damage = Some(Rect { x: 0, y: 0, width: self.size.width, height: self.size.height });
-        self.symbol_damaged = true;
     }
 
-    /// Draws a glyph with its background. One that does not fit on the screen is left out.
+    /// Draws a glyph with its background; `x` is a multiple of eight. One that does not fit on the screen is left out.
     pub(crate) fn draw_glyph(&mut self, x: u32, y: u32, glyph: &Glyph) {
         if x + CELL_WIDTH > self.size.width || y + CELL_HEIGHT > self.size.height {
             return;
         }
         for (y, bits) in (y..).zip(glyph) {
-            let start = self.offset(x, y);
-            let cell = &mut self.pixels[start..start + CELL_WIDTH as usize * PIXEL_BYTES];
-            for (column, pixel) in cell.chunks_exact_mut(PIXEL_BYTES).enumerate() {
-                pixel.copy_from_slice(if bits << column & 0x80 != 0 { &SET } else { &CLEAR });
-            }
+            let place = self.byte_of(x, y);
+            self.bits[place] = *bits;
             self.rows[y as usize].is_stale = true;
         }
         let drawn = Rect { x, y, width: CELL_WIDTH, height: CELL_HEIGHT };
@@ -107,58 +115,89 @@ impl Canvas {
     }
 
     /// Paints the symbol and its border over the digest's region. No hash changes.
+    ///
+    /// A screen too small for the region shows no symbol.
     pub(crate) fn draw_symbol(&mut self, symbol: &Symbol) {
-        let region = self.region();
+        let Some(region) = self.region() else { return };
         for row in 0..region.height {
-            let start = self.offset(region.x, region.y + row);
-            if row % MODULE_SIZE != 0 {
-                let width = region.width as usize * PIXEL_BYTES;
-                let above = start - self.size.width as usize * PIXEL_BYTES;
-                self.pixels.copy_within(above..above + width, start);
-                continue;
-            }
             let module_y = (row / MODULE_SIZE).wrapping_sub(QUIET_MODULES);
-            for module in 0..region.width / MODULE_SIZE {
-                // The left border wraps around to columns far outside the symbol, which are clear.
+            for module in 0..SYMBOL_MODULES + 2 * QUIET_MODULES {
+                // The border above and to the left wraps around to modules far outside the symbol, which are clear.
                 let is_set = symbol.is_set(module.wrapping_sub(QUIET_MODULES), module_y);
-                let first = start + (module * MODULE_SIZE) as usize * PIXEL_BYTES;
-                let pixels = &mut self.pixels[first..first + MODULE_SIZE as usize * PIXEL_BYTES];
-                for pixel in pixels.chunks_exact_mut(PIXEL_BYTES) {
-                    pixel.copy_from_slice(if is_set { &SET } else { &CLEAR });
-                }
+                self.draw_module_row(region.x + module * MODULE_SIZE, region.y + row, is_set);
             }
         }
-        self.symbol_damaged = true;
+        self.is_symbol_damaged = true;
+    }
+
+    /// Draws four pixels, which may lie across two bytes.
+    fn draw_module_row(&mut self, x: u32, y: u32, is_set: bool) {
+        let mask = (0xF000_u16 >> (x % 8)).to_be_bytes();
+        let place = self.byte_of(x, y);
+        for (bits, mask) in self.bits[place..].iter_mut().zip(mask) {
+            *bits = if is_set { *bits | mask } else { *bits & !mask };
+        }
     }
 
     /// Returns the CRC32C of the screen outside the digest's region.
     pub(crate) fn hash(&mut self) -> u32 {
         let crossing = self.rows_across();
+        let mut pixels = core::mem::take(&mut self.pixels);
         let mut hash = 0;
-        for (y, row) in (0..).zip(&mut self.rows) {
-            if row.is_stale {
-                *row = RowHash { crc: hash_row(self.size, &self.pixels, y), is_stale: false };
+        for y in 0..self.size.height {
+            if self.rows[y as usize].is_stale {
+                pixels.clear();
+                self.expand_row(y, 0..self.size.width, &mut pixels);
+                self.rows[y as usize] = RowHash { crc: hash_row(self.size, &pixels, y), is_stale: false };
             }
             let kind = if crossing.contains(&y) { &self.across } else { &self.beside };
-            hash = kind.combiner.combine(hash, row.crc);
+            hash = kind.combiner.combine(hash, self.rows[y as usize].crc);
         }
+        self.pixels = pixels;
         hash
     }
 
     /// Presents what has changed since the last time, the symbol last.
     pub(crate) fn present(&mut self, platform: &mut impl Platform) {
-        if let Some(area) = self.damage.take() {
-            platform.present(self.frame(), area);
-        }
-        if core::mem::take(&mut self.symbol_damaged) {
-            platform.present(self.frame(), self.region());
+        let content = self.damage.take();
+        let symbol = if core::mem::take(&mut self.is_symbol_damaged) { self.region() } else { None };
+        for area in content.into_iter().chain(symbol) {
+            self.present_area(area, platform);
         }
     }
 
-    fn region(&self) -> Rect {
+    fn present_area(&mut self, area: Rect, platform: &mut impl Platform) {
+        let mut pixels = core::mem::take(&mut self.pixels);
+        for top in (area.y..area.y + area.height).step_by(BAND_ROWS as usize) {
+            let height = (area.y + area.height - top).min(BAND_ROWS);
+            pixels.clear();
+            for y in top..top + height {
+                self.expand_row(y, area.x..area.x + area.width, &mut pixels);
+            }
+            let piece = Frame::new(area.width, height, area.width as usize * PIXEL_BYTES, &pixels)
+                .expect("as many pixels were expanded");
+            platform.present(piece, area.x, top);
+        }
+        self.pixels = pixels;
+    }
+
+    /// Appends the pixels of a part of a row.
+    fn expand_row(&self, y: u32, columns: Range<u32>, pixels: &mut Vec<u8>) {
+        let first = self.byte_of(columns.start, y);
+        let last = self.byte_of(columns.end.saturating_sub(1), y);
+        let skipped = columns.start as usize % 8 * PIXEL_BYTES;
+        let end = pixels.len() + columns.len() * PIXEL_BYTES;
+        let bits = self.bits.get(first..=last).unwrap_or_default();
+        let mut eight = bits.iter().map(|bits| &EXPANDED[usize::from(*bits)]);
+        pixels.extend(eight.next().into_iter().flat_map(|pixels| &pixels[skipped..]));
+        eight.for_each(|eight| pixels.extend_from_slice(eight));
+        pixels.truncate(end);
+    }
+
+    fn region(&self) -> Option<Rect> {
         let (x, y) = region_origin(self.size.width, self.size.height);
-        let width = REGION_SIZE.min(self.size.width - x) / MODULE_SIZE * MODULE_SIZE;
-        Rect { x, y, width, height: REGION_SIZE.min(self.size.height - y) }
+        let fits = self.size.width >= REGION_SIZE && self.size.height >= REGION_SIZE;
+        fits.then_some(Rect { x, y, width: REGION_SIZE, height: REGION_SIZE })
     }
 
     fn rows_across(&self) -> Range<u32> {
@@ -166,82 +205,169 @@ impl Canvas {
         top..top.saturating_add(REGION_SIZE)
     }
 
-    fn offset(&self, x: u32, y: u32) -> usize {
-        (y as usize * self.size.width as usize + x as usize) * PIXEL_BYTES
+    fn byte_of(&self, x: u32, y: u32) -> usize {
+        y as usize * stride_bytes(self.size) + x as usize / 8
     }
 }
 
+impl Rect {
+    /// Returns the smallest rectangle around both.
+    fn union(self, other: Self) -> Self {
+        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
+        let right = (self.x + self.width).max(other.x + other.width);
+        let bottom = (self.y + self.height).max(other.y + other.height);
+        Self { x, y, width: right - x, height: bottom - y }
+    }
+}
+
+fn stride_bytes(size: Size) -> usize {
+    size.width.div_ceil(8) as usize
+}
+
+/// Returns the hash of row `y` from all its pixels.
 fn hash_row(size: Size, pixels: &[u8], y: u32) -> u32 {
-    let row_bytes = size.width as usize * PIXEL_BYTES;
-    let start = y as usize * row_bytes;
-    let Some(row) = pixels.get(start..start + row_bytes) else { return 0 };
-    hashed_spans(size.width, size.height, y).into_iter().fold(0, |hash, columns| {
-        crc32c::extend(hash, &row[columns.start as usize * PIXEL_BYTES..columns.end as usize * PIXEL_BYTES])
+    hashed_spans(size.width, size.height, y).into_iter().fold(0, |crc, columns| {
+        let bytes = columns.start as usize * PIXEL_BYTES..columns.end as usize * PIXEL_BYTES;
+        crc32c::extend(crc, &pixels[bytes])
     })
 }
 
-const _: () = assert!(REGION_SIZE == (SYMBOL_MODULES + 2 * QUIET_MODULES) * MODULE_SIZE);
+/// The pixels of each eight bits.
+static EXPANDED: [[u8; 8 * PIXEL_BYTES]; 256] = {
+    let mut table = [[0; 8 * PIXEL_BYTES]; 256];
+    let mut index = 0;
+    while index < 256 * 8 {
+        let (bits, pixel) = (index / 8, index % 8);
+        if bits << pixel & 0x80 != 0 {
+            table[bits][pixel * PIXEL_BYTES] = FOREGROUND[2];
+            table[bits][pixel * PIXEL_BYTES + 1] = FOREGROUND[1];
+            table[bits][pixel * PIXEL_BYTES + 2] = FOREGROUND[0];
+        }
+        index += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use visual_digest::framebuffer_hash;
 
-    /// Draws a few glyphs in new places and checks the kept hash against hashing everything.
-    fn check_drawing(canvas: &mut Canvas, seed: u32) {
+    /// A screen that holds what was presented on it.
+    struct Shown {
+        size: Size,
+        pixels: Vec<u8>,
+    }
+
+    impl Shown {
+        fn new(size: Size) -> Self {
+            let bytes = size.width as usize * size.height as usize * PIXEL_BYTES;
+            Self { size, pixels: vec![0x5A; bytes] }
+        }
+
+        fn frame(&self) -> Frame<'_> {
+            let stride = self.size.width as usize * PIXEL_BYTES;
+            Frame::new(self.size.width, self.size.height, stride, &self.pixels).expect("made for this size")
+        }
+    }
+
+    impl Platform for Shown {
+        fn size(&self) -> Size {
+            self.size
+        }
+
+        fn set_mode(&mut self, _: usize) {}
+
+        fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
+            for row in 0..piece.height() {
+                let from = piece.row(row, 0..piece.width());
+                let start = ((y + row) as usize * self.size.width as usize + x as usize) * PIXEL_BYTES;
+                self.pixels[start..start + from.len()].copy_from_slice(from);
+            }
+        }
+
+        fn write_serial(&mut self, _: &str) {}
+
+        fn ticks(&mut self) -> u64 {
+            0
+        }
+    }
+
+    /// Draws a few glyphs in new places and checks the kept hash against hashing everything that is shown.
+    fn check_drawing(canvas: &mut Canvas, shown: &mut Shown, seed: u32) {
         let (columns, rows) = (canvas.size().width / CELL_WIDTH, canvas.size().height / CELL_HEIGHT);
         for step in 1..6 {
             let place = seed.wrapping_mul(2_654_435_761).wrapping_mul(step);
-            canvas.draw_glyph(
-                place % columns * CELL_WIDTH,
-                place / 7 % rows * CELL_HEIGHT,
-                &[0xA5 ^ step.to_le_bytes()[0]; 16],
-            );
+            let (x, y) = (place % columns * CELL_WIDTH, place / 7 % rows * CELL_HEIGHT);
+            canvas.draw_glyph(x, y, &[0xA5 ^ step.to_le_bytes()[0]; 16]);
         }
-        let kept = canvas.hash();
-        assert_eq!(kept, framebuffer_hash(canvas.frame()), "{} seed {seed}", canvas.size());
+        canvas.present(shown);
+        assert_eq!(canvas.hash(), framebuffer_hash(shown.frame()), "{} seed {seed}", canvas.size());
     }
 
     #[test]
-    fn the_hash_kept_by_rows_is_the_hash_of_the_frame_on_every_size() {
-        let sizes = [(640, 480), (1024, 768), (1920, 1080), (2048, 512), (2560, 400), (200, 216), (64, 48)];
+    fn the_hash_kept_by_rows_is_the_hash_of_what_is_shown_on_every_size() {
+        let sizes = [
+            (640, 480),
+            (1366, 768),
+            (1920, 1080),
+            (2048, 512),
+            (2560, 400),
+            (200, 216),
+            (180, 180),
+            (65, 49),
+        ];
         for (width, height) in sizes {
             let mut canvas = Canvas::new(Size::new(width, height));
-            assert_eq!(canvas.hash(), framebuffer_hash(canvas.frame()));
-            (0..20).for_each(|seed| check_drawing(&mut canvas, seed));
+            let mut shown = Shown::new(canvas.size());
+            canvas.present(&mut shown);
+            assert_eq!(canvas.hash(), framebuffer_hash(shown.frame()));
+            (0..20).for_each(|seed| check_drawing(&mut canvas, &mut shown, seed));
             canvas.clear();
-            check_drawing(&mut canvas, 99);
+            check_drawing(&mut canvas, &mut shown, 99);
         }
     }
 
     #[test]
-    fn a_row_of_a_kind_the_screen_has_not_is_blank() {
-        let canvas = Canvas::new(Size::new(180, 180));
-        assert_eq!(canvas.rows_across(), 0..180);
-        assert_eq!(hash_row(canvas.size(), &canvas.pixels, 180), 0);
+    fn a_screen_without_pixels_has_the_hash_of_nothing() {
+        for size in [Size::new(0, 0), Size::new(0, 9), Size::new(9, 0)] {
+            let mut canvas = Canvas::new(size);
+            canvas.draw_glyph(0, 0, &[0xFF; 16]);
+            assert_eq!(canvas.hash(), 0, "{size}");
+        }
     }
 
     #[test]
-    fn drawing_the_symbol_does_not_change_the_hash() {
-        let mut canvas = Canvas::new(Size::new(640, 480));
-        canvas.draw_glyph(16, 16, &[0xFF; 16]);
-        let before = canvas.hash();
-        let payload = visual_digest::encode(1, &Default::default(), [].iter(), before);
-        canvas.draw_symbol(&Symbol::encode(&payload));
-        assert_eq!(canvas.hash(), before);
-        assert_eq!(framebuffer_hash(canvas.frame()), before);
-        // The finder pattern's corner is the first module inside the border.
-        assert_eq!(canvas.frame().row(284, 460..461), SET);
-        assert_eq!(canvas.frame().row(283, 460..461), CLEAR);
-        assert_eq!(canvas.frame().row(284, 459..460), CLEAR);
+    fn the_symbol_stands_in_its_place_and_changes_no_hash() {
+        for (width, height) in [(640, 480), (1366, 768)] {
+            let mut canvas = Canvas::new(Size::new(width, height));
+            let mut shown = Shown::new(canvas.size());
+            let (left, top) = region_origin(width, height);
+            // Text below and beside the region must not be nibbled at.
+            for y in (0..height - 16).step_by(16) {
+                (0..width / 8).for_each(|column| canvas.draw_glyph(column * 8, y, &[0xFF; 16]));
+            }
+            let before = canvas.hash();
+            let payload = visual_digest::encode(1, &Default::default(), [].iter(), before);
+            canvas.draw_symbol(&Symbol::encode(&payload));
+            canvas.present(&mut shown);
+            assert_eq!(framebuffer_hash(shown.frame()), before);
+            let is_set = |x, y| shown.frame().row(y, x..x + 1) == [51, 150, 51, 0];
+            assert!(
+                is_set(left + 16, top + 16) && is_set(left + 43, top + 16),
+                "the corners of a finder pattern"
+            );
+            assert!(!is_set(left + 15, top + 16) && !is_set(left + 16, top + 15), "the border around it");
+            assert!(is_set(left - 1, top) && !is_set(left, top), "the edge of the border");
+        }
     }
 
     #[test]
     fn a_glyph_beyond_the_edge_is_left_out() {
-        let mut canvas = Canvas::new(Size::new(640, 480));
+        let mut canvas = Canvas::new(Size::new(644, 490));
         let blank = canvas.hash();
-        canvas.draw_glyph(633, 0, &[0xFF; 16]);
-        canvas.draw_glyph(0, 465, &[0xFF; 16]);
+        canvas.draw_glyph(640, 0, &[0xFF; 16]);
+        canvas.draw_glyph(0, 480, &[0xFF; 16]);
         assert_eq!(canvas.hash(), blank);
     }
 }

@@ -29,15 +29,20 @@ pub(crate) fn of_cell(cell: u8) -> &'static Glyph {
     FONT_8X16[start..].first_chunk().expect("the font has 256 glyphs")
 }
 
-/// Returns one tile of the logo, a backstaff's arc and vanes before a low sun.
-pub(crate) fn of_logo(column: u32, row: u32) -> Glyph {
-    let mut glyph = [0; 16];
-    for (y, bits) in (row * 16..).zip(&mut glyph) {
-        for x in column * 8..column * 8 + 8 {
-            *bits = *bits << 1 | u8::from(is_logo_set(x.cast_signed(), y.cast_signed()));
+/// The logo as rows of glyphs.
+pub(crate) type Logo = [[Glyph; LOGO_COLUMNS as usize]; LOGO_ROWS as usize];
+
+/// Returns the logo: a backstaff with its two arcs and its vanes, and a low sun behind it.
+pub(crate) fn logo() -> Logo {
+    let mut logo = [[[0; 16]; LOGO_COLUMNS as usize]; LOGO_ROWS as usize];
+    for (y, row) in (0..).step_by(16).zip(&mut logo) {
+        for (x, glyph) in (0..).step_by(8).zip(row) {
+            for (y, bits) in (y..).zip(glyph) {
+                *bits = (x..x + 8).fold(0, |bits, x| bits << 1 | u8::from(is_logo_set(x, y)));
+            }
         }
     }
-    glyph
+    logo
 }
 
 /// Where the staffs meet and the arcs have their centre.
@@ -154,8 +159,7 @@ mod tests {
 
     #[test]
     fn the_logo_fills_its_square_and_is_mostly_dark() {
-        let tiles = (0..LOGO_ROWS).flat_map(|row| (0..LOGO_COLUMNS).map(move |column| of_logo(column, row)));
-        let set: u32 = tiles.flatten().map(u8::count_ones).sum();
+        let set: u32 = logo().iter().flatten().flatten().map(|bits| bits.count_ones()).sum();
         assert!((1_000..6_000).contains(&set), "{set} of 16384 pixels");
     }
 }

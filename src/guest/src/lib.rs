@@ -24,5 +24,5 @@ mod stats;
 mod story;
 
 pub use guest::{BANNER, Guest, POLL_MS};
-pub use platform::{Flow, Key, Platform, Rect, Size};
+pub use platform::{Flow, Key, Platform, Size};
 pub use visual_digest::Frame;

@@ -13,8 +13,8 @@ pub trait Platform {
     /// in [`Platform::size`] only.
     fn set_mode(&mut self, index: usize);
 
-    /// Brings the pixels of `area` from `frame`, which has the size of the screen, to the screen. `area` lies within it.
-    fn present(&mut self, frame: Frame<'_>, area: Rect);
+    /// Shows a piece of the screen with its top left pixel at (`x`, `y`). It lies within the screen.
+    fn present(&mut self, piece: Frame<'_>, x: u32, y: u32);
 
     /// Sends text to the first serial port, or nowhere when there is none. Line ends are already CR LF.
     fn write_serial(&mut self, text: &str);
@@ -42,29 +42,6 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
-    }
-}
-
-/// A part of the screen, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rect {
-    /// The leftmost column.
-    pub x: u32,
-    /// The topmost row.
-    pub y: u32,
-    /// Columns.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-}
-
-impl Rect {
-    /// Returns the smallest rectangle around both.
-    pub(crate) fn union(self, other: Self) -> Self {
-        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
-        let right = (self.x + self.width).max(other.x + other.width);
-        let bottom = (self.y + self.height).max(other.y + other.height);
-        Self { x, y, width: right - x, height: bottom - y }
     }
 }
 

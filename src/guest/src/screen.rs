@@ -3,7 +3,7 @@
 //! The text is remembered, so that a change of mode can draw all of it again.
 
 use crate::canvas::{CELL_HEIGHT, CELL_WIDTH, Canvas};
-use crate::glyphs::{self, Glyph};
+use crate::glyphs::{self, Glyph, Logo};
 use crate::platform::{Platform, Size};
 use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
@@ -23,6 +23,7 @@ pub(crate) struct Screen {
     canvas: Canvas,
     rows: [Line; STORY_ROWS],
     cursor: Option<Cursor>,
+    logo: Logo,
 }
 
 #[derive(Clone, Copy)]
@@ -34,8 +35,8 @@ struct Cursor {
 
 impl Screen {
     pub(crate) fn new(size: Size) -> Self {
-        let mut screen =
-            Self { canvas: Canvas::new(size), rows: [[BLANK; KEPT_COLUMNS]; STORY_ROWS], cursor: None };
+        let rows = [[BLANK; KEPT_COLUMNS]; STORY_ROWS];
+        let mut screen = Self { canvas: Canvas::new(size), rows, cursor: None, logo: glyphs::logo() };
         screen.draw_logo();
         screen
     }
@@ -125,9 +126,9 @@ impl Screen {
 
     fn draw_logo(&mut self) {
         let Some(left) = self.grid_columns().checked_sub(glyphs::LOGO_COLUMNS) else { return };
-        for row in 0..glyphs::LOGO_ROWS {
-            for column in 0..glyphs::LOGO_COLUMNS {
-                self.draw_cell(left + column, row, &glyphs::of_logo(column, row));
+        for (row, glyphs) in (0..).zip(self.logo) {
+            for (column, glyph) in (left..).zip(glyphs) {
+                self.draw_cell(column, row, &glyph);
             }
         }
     }

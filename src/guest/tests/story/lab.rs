@@ -1,6 +1,6 @@
 //! A machine that shows, stores and counts, and a guest on it whose time the tests let pass.
 
-use sextant::{Flow, Frame, Guest, Key, POLL_MS, Platform, Rect, Size};
+use sextant::{Flow, Frame, Guest, Key, POLL_MS, Platform, Size};
 use visual_digest::symbol;
 use visual_digest::{Choice, Digest, Phase, Record};
 
@@ -46,12 +46,12 @@ impl Platform for Machine {
         self.set_size(self.outcomes[index]);
     }
 
-    fn present(&mut self, frame: Frame<'_>, area: Rect) {
-        assert_eq!((frame.width(), frame.height()), (self.size.width, self.size.height));
-        for y in area.y..area.y + area.height {
-            let row = frame.row(y, area.x..area.x + area.width);
-            let start = (y as usize * self.size.width as usize + area.x as usize) * 4;
-            self.pixels[start..start + row.len()].copy_from_slice(row);
+    fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
+        assert!(x + piece.width() <= self.size.width && y + piece.height() <= self.size.height);
+        for row in 0..piece.height() {
+            let from = piece.row(row, 0..piece.width());
+            let start = ((y + row) as usize * self.size.width as usize + x as usize) * 4;
+            self.pixels[start..start + from.len()].copy_from_slice(from);
         }
     }
 

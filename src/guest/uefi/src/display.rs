@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::ptr;
-use sextant::{Frame, Rect, Size};
+use sextant::{Frame, Size};
 use uefi::boot::{self, OpenProtocolParams, ScopedProtocol};
 use uefi::proto::console::gop::{BltOp, BltPixel, BltRegion, GraphicsOutput, PixelFormat};
 use uefi::proto::device_path::DevicePath;
@@ -52,20 +52,19 @@ impl Display {
         }
     }
 
-    pub(crate) fn present(&mut self, frame: Frame<'_>, area: Rect) {
+    pub(crate) fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
         if self.output.current_mode_info().pixel_format() == PixelFormat::Bgr {
-            self.copy(frame, area);
+            self.copy(piece, x as usize, y as usize);
         } else {
-            self.blit(frame, area);
+            self.blit(piece, x as usize, y as usize);
         }
     }
 
-    fn copy(&mut self, frame: Frame<'_>, area: Rect) {
+    fn copy(&mut self, piece: Frame<'_>, x: usize, y: usize) {
         let stride_bytes = self.output.current_mode_info().stride() * PIXEL_BYTES;
         let mut memory = self.output.frame_buffer();
-        for y in area.y..area.y + area.height {
-            let row = frame.row(y, area.x..area.x + area.width);
-            let start = y as usize * stride_bytes + area.x as usize * PIXEL_BYTES;
+        for (y, row) in (y..).zip(rows(piece)) {
+            let start = y * stride_bytes + x * PIXEL_BYTES;
             if start + row.len() > memory.size() {
                 return;
             }
@@ -74,18 +73,21 @@ impl Display {
         }
     }
 
-    fn blit(&mut self, frame: Frame<'_>, area: Rect) {
-        let rows = (area.y..area.y + area.height).map(|y| frame.row(y, area.x..area.x + area.width));
-        let pixels = rows.flat_map(|row| row.chunks_exact(PIXEL_BYTES));
+    fn blit(&mut self, piece: Frame<'_>, x: usize, y: usize) {
+        let pixels = rows(piece).flat_map(|row| row.chunks_exact(PIXEL_BYTES));
         let buffer: Vec<_> = pixels.map(|pixel| BltPixel::new(pixel[2], pixel[1], pixel[0])).collect();
         // A blit within the screen does not fail, and if it does, the digest that is not there says so.
         let _ = self.output.blt(BltOp::BufferToVideo {
             buffer: &buffer,
             src: BltRegion::Full,
-            dest: (area.x as usize, area.y as usize),
-            dims: (area.width as usize, area.height as usize),
+            dest: (x, y),
+            dims: (piece.width() as usize, piece.height() as usize),
         });
     }
+}
+
+fn rows<'a>(piece: Frame<'a>) -> impl Iterator<Item = &'a [u8]> {
+    (0..piece.height()).map(move |y| piece.row(y, 0..piece.width()))
 }
 
 fn to_size((width, height): (usize, usize)) -> Size {

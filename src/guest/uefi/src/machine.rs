@@ -4,7 +4,7 @@ use crate::display::Display;
 use crate::serial::SerialPort;
 use core::arch::x86_64::_rdtsc;
 use core::time::Duration;
-use sextant::{Frame, Platform, Rect, Size};
+use sextant::{Frame, Platform, Size};
 use uefi::boot;
 
 pub(crate) struct Machine {
@@ -21,8 +21,8 @@ impl Platform for Machine {
         self.display.set_mode(index);
     }
 
-    fn present(&mut self, frame: Frame<'_>, area: Rect) {
-        self.display.present(frame, area);
+    fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
+        self.display.present(piece, x, y);
     }
 
     fn write_serial(&mut self, text: &str) {
