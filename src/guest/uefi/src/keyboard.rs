@@ -4,58 +4,56 @@
 //! fetched the moment they arrive and kept until the poll.
 
 use alloc::vec::{Drain, Vec};
-use sextant::Key;
-use uefi::boot;
+use core::time::Duration;
+use sextant::{Key, POLL_MS};
+use uefi::boot::{self, EventType, TimerTrigger, Tpl};
 use uefi::proto::console::text::Key as FirmwareKey;
 use uefi::{Event, ResultExt, system};
 
-/// Keys beyond this many between two polls are dropped, so that a stuck device cannot exhaust memory.
+/// So many keys are kept between two polls; the firmware holds the rest back.
 const MOST_KEYS: usize = 1024;
+/// Where the timer stands among the events: first, so that keys which never cease cannot hide it.
+const TIMER: usize = 0;
 
 pub(crate) struct Keyboard {
+    events: Vec<Event>,
     keys: Vec<Key>,
 }
 
 impl Keyboard {
-    pub(crate) fn new() -> Self {
-        Self { keys: Vec::with_capacity(64) }
+    pub(crate) fn new() -> uefi::Result<Self> {
+        let mut events = Vec::from([poll_timer()?]);
+        // Firmware without such an event is asked for keys at every poll instead.
+        events.extend(system::with_stdin(|input| input.wait_for_key_event()).ok());
+        Ok(Self { events, keys: Vec::new() })
     }
 
-    /// Waits for `timer` and collects the keys that arrive until then.
-    pub(crate) fn wait_until(&mut self, timer: &Event) -> uefi::Result {
+    /// Waits for the next poll and returns the keys that arrived until then, oldest first.
+    pub(crate) fn wait_for_poll(&mut self) -> uefi::Result<Drain<'_, Key>> {
         loop {
-            // The timer stands first: keys that never cease must not hide it.
-            let is_due = match system::with_stdin(|input| input.wait_for_key_event()) {
-                Ok(arrival) => {
-                    // SAFETY: the firmware owns the event of its text input, which stays for as long as we run.
-                    let timer = unsafe { timer.unsafe_clone() };
-                    boot::wait_for_event(&[timer, arrival]).discard_errdata()? == 0
-                }
-                Err(_) => {
-                    // SAFETY: as above; both handles name the same event, which is never closed.
-                    let timer = unsafe { timer.unsafe_clone() };
-                    boot::wait_for_event(&[timer]).discard_errdata()? == 0
-                }
-            };
+            let signaled = boot::wait_for_event(&self.events).discard_errdata()?;
             self.collect();
-            if is_due {
-                return Ok(());
+            if signaled == TIMER {
+                return Ok(self.keys.drain(..));
             }
         }
-    }
-
-    /// Returns the keys collected so far, oldest first.
-    pub(crate) fn take_keys(&mut self) -> Drain<'_, Key> {
-        self.keys.drain(..)
     }
 
     fn collect(&mut self) {
-        while let Ok(Some(key)) = system::with_stdin(|input| input.read_key()) {
-            if self.keys.len() < MOST_KEYS {
-                self.keys.push(translate(key));
-            }
+        while self.keys.len() < MOST_KEYS
+            && let Ok(Some(key)) = system::with_stdin(|input| input.read_key())
+        {
+            self.keys.push(translate(key));
         }
     }
+}
+
+/// Returns an event which is signaled every [`POLL_MS`]; a period, so that drawing does not make the waits longer.
+fn poll_timer() -> uefi::Result<Event> {
+    // SAFETY: an event without a notification function calls nothing.
+    let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) }?;
+    boot::set_timer(&timer, TimerTrigger::Periodic(Duration::from_millis(POLL_MS)))?;
+    Ok(timer)
 }
 
 fn translate(key: FirmwareKey) -> Key {

@@ -1,7 +1,7 @@
 //! The reference guest as a UEFI application: real keys, a real screen and a serial port for the `sextant` package.
 //!
 //! It waits on firmware events only and never spins, so that an idle guest costs its host next to nothing. Start
-//! reading at [`main`]; `display`, `keyboard` and `serial` are the devices.
+//! reading at `play`; `display`, `keyboard` and `serial` are the devices.
 #![no_main]
 #![no_std]
 
@@ -12,54 +12,48 @@ mod keyboard;
 mod machine;
 mod serial;
 
-use core::time::Duration;
+use alloc::format;
 use keyboard::Keyboard;
 use machine::Machine;
 use serial::SerialPort;
-use sextant::{BANNER, Flow, Guest, POLL_MS};
-use uefi::Event;
-use uefi::boot::{self, EventType, TimerTrigger, Tpl};
+use sextant::{BANNER, Flow, Guest};
+use uefi::boot;
 use uefi::prelude::{Status, entry};
 use uefi::runtime::{self, ResetType};
+
+/// The first watchdog code that is not the firmware's.
+const WATCHDOG_CODE: u64 = 0x1_0000;
 
 #[entry]
 fn main() -> Status {
     let mut serial = SerialPort::first();
     serial.write(BANNER);
     serial.write("\r\n");
-    // The firmware resets a machine whose application says nothing for five minutes. Without a watchdog all is well too.
-    let _ = boot::set_watchdog_timer(0, 0, None);
-    match play(serial) {
-        Ok(flow) => leave(flow),
-        Err(error) => error.status(),
-    }
+    // The firmware resets a machine whose application runs for five minutes. It may have no watchdog at all.
+    let _ = boot::set_watchdog_timer(0, WATCHDOG_CODE, None);
+    let reset = match play() {
+        Ok(Flow::Reset) => ResetType::COLD,
+        Ok(Flow::Continue | Flow::PowerOff) => ResetType::SHUTDOWN,
+        Err(error) => {
+            let status = error.status();
+            serial.write(&format!("the firmware gave no screen or no timer: {status}\r\n"));
+            ResetType::SHUTDOWN
+        }
+    };
+    runtime::reset(reset, Status::SUCCESS, None)
 }
 
-fn play(serial: SerialPort) -> uefi::Result<Flow> {
+/// Plays the story to its end.
+fn play() -> uefi::Result<Flow> {
     let display = display::open()?;
     let ticks_per_ms = machine::calibrate();
     let modes = display.modes().collect();
-    let timer = poll_timer()?;
-    let mut keyboard = Keyboard::new();
-    let mut guest = Guest::boot(Machine { display, serial }, modes, ticks_per_ms);
+    let mut keyboard = Keyboard::new()?;
+    let mut guest = Guest::boot(Machine { display, serial: SerialPort::first() }, modes, ticks_per_ms);
     loop {
-        keyboard.wait_until(&timer)?;
-        let flow = guest.poll(keyboard.take_keys());
+        let flow = guest.poll(keyboard.wait_for_poll()?);
         if flow != Flow::Continue {
             return Ok(flow);
         }
     }
-}
-
-/// Returns an event which is signaled every [`POLL_MS`]; a period, so that drawing does not make the waits longer.
-fn poll_timer() -> uefi::Result<Event> {
-    // SAFETY: an event without a notification function calls nothing.
-    let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) }?;
-    boot::set_timer(&timer, TimerTrigger::Periodic(Duration::from_millis(POLL_MS)))?;
-    Ok(timer)
-}
-
-fn leave(flow: Flow) -> ! {
-    let reset = if flow == Flow::Reset { ResetType::COLD } else { ResetType::SHUTDOWN };
-    runtime::reset(reset, Status::SUCCESS, None)
 }
