@@ -23,5 +23,5 @@ pub use frame::{
     FOREGROUND, Frame, FrameError, HASHED_COLUMNS, MODULE_SIZE, QUIET_MODULES, REGION_SIZE, SYMBOL_MODULES,
     framebuffer_hash, hashed_spans, region_origin,
 };
-pub use payload::{HASH_BLOCK_END, MAX_PAYLOAD, MIN_PAYLOAD, Payload, encode};
+pub use payload::{MAX_PAYLOAD, MIN_PAYLOAD, Payload, encode};
 pub use record::{Channel, ChannelHashes, Choice, EncodedRecord, Phase, Record};

@@ -16,7 +16,7 @@ pub(crate) const TRAILER_LEN: usize = 4;
 pub(crate) const HASH_RECORDS: u8 = 8;
 
 /// Where the raw records begin.
-pub const HASH_BLOCK_END: usize = HEADER_LEN + HASH_RECORD_LEN * Channel::ALL.len();
+pub(crate) const HASH_BLOCK_END: usize = HEADER_LEN + HASH_RECORD_LEN * Channel::ALL.len();
 /// The size of a payload without raw records, in bytes.
 pub const MIN_PAYLOAD: usize = HASH_BLOCK_END + TRAILER_LEN;
 /// What a version 5 symbol of the lowest error correction level holds, in bytes.

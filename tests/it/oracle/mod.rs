@@ -1,1 +1,3 @@
-
+//! The judges, fed with synthetic screens and drains.
+mod digest;
+mod reconcile;

@@ -1,0 +1,217 @@
+//! Do the screen and the serial port tell the same story? Every digest hashes all records since boot; the drain lists
+//! them. So each digest must be what the guest had recorded at one point of the drain, and later digests stand later.
+//!
+//! Start reading at [`reconcile`].
+
+use super::drain::{DrainLine, RefreshStats};
+use serde::{Deserialize, Serialize};
+use visual_digest::{Channel, ChannelHashes, Digest, Record, decode, encode};
+
+/// How many events a guest remembers; of more the oldest are missing in its drain.
+pub const RING_CAPACITY: usize = 256;
+
+/// The outcome of a reconciliation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconciliation {
+    /// Whether everything was judged and found in order.
+    pub agrees: bool,
+    /// What was looked at and what came of it, with evidence.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What came of it.
+    pub standing: Standing,
+    /// What was seen, in a line for people.
+    pub text: String,
+}
+
+/// What came of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// The two agree.
+    Agrees,
+    /// They contradict each other.
+    Disagrees,
+    /// The evidence does not suffice.
+    NotJudged,
+}
+
+/// Compares the digests of one boot, in the order they were seen, with the drain at its end.
+///
+/// The last digest may be older than the last records; what is covered by none is told. A drain of
+/// [`RING_CAPACITY`] records may lack its beginning, and then the hashes are not judged.
+pub fn reconcile(digests: &[Digest], drain: &[DrainLine]) -> Reconciliation {
+    let story = Story::of(drain);
+    let findings = if digests.is_empty() {
+        vec![not_judged("no digest was seen".to_owned())]
+    } else {
+        vec![judge_order(digests), judge_hashes(digests, &story), judge_count(digests, &story)]
+    };
+    let agrees = findings.iter().all(|finding| finding.standing == Standing::Agrees);
+    Reconciliation { agrees, findings }
+}
+
+fn agrees(text: String) -> Finding {
+    Finding { standing: Standing::Agrees, text }
+}
+
+fn disagrees(text: String) -> Finding {
+    Finding { standing: Standing::Disagrees, text }
+}
+
+fn not_judged(text: String) -> Finding {
+    Finding { standing: Standing::NotJudged, text }
+}
+
+/// The drain as records, and what a guest's hashes were after each of them.
+struct Story {
+    records: Vec<Record>,
+    /// One more than records: the hashes before the first one, and after each.
+    hashes: Vec<ChannelHashes>,
+    stats: Option<RefreshStats>,
+    /// Why the guest may have recorded more than the drain tells.
+    gap: Option<String>,
+}
+
+impl Story {
+    fn of(drain: &[DrainLine]) -> Self {
+        let records: Vec<Record> = drain.iter().filter_map(DrainLine::record).collect();
+        let mut hashes = vec![ChannelHashes::default()];
+        hashes.extend(records.iter().scan(ChannelHashes::default(), |hashes, record| {
+            hashes.extend(record);
+            Some(*hashes)
+        }));
+        let stats = match drain.last() {
+            Some(DrainLine::RefreshStats(stats)) => Some(*stats),
+            _ => None,
+        };
+        let strange = drain.iter().find(|line| matches!(line, DrainLine::Other(_)));
+        let gap = if let Some(line) = strange {
+            Some(format!("a line of the drain is not understood: {line:?}"))
+        } else if stats.is_none() {
+            Some(format!("the drain ends after {} records without its summary", records.len()))
+        } else if records.len() >= RING_CAPACITY {
+            Some(format!(
+                "the drain has {} records, as many as a guest remembers: older ones may be gone",
+                records.len()
+            ))
+        } else {
+            None
+        };
+        Self { records, hashes, stats, gap }
+    }
+
+    /// Returns after how many records the hashes were these, from `start` on.
+    fn position(&self, hashes: &ChannelHashes, start: usize) -> Option<usize> {
+        let found = self.hashes.iter().skip(start).position(|known| known == hashes);
+        found.map(|beyond| start + beyond)
+    }
+
+    /// Returns whether the digest's records are the newest ones after `covered` records, as many as fit.
+    fn has_records_of(&self, digest: &Digest, covered: usize) -> bool {
+        let known = self.records.iter().take(covered);
+        let payload = encode(digest.frame_counter, &digest.channel_hashes, known, digest.framebuffer_hash);
+        let newest = decode(payload.as_bytes()).map(|digest| digest.raw_records).unwrap_or_default();
+        if digest.unknown_records.is_empty() {
+            digest.raw_records == newest
+        } else {
+            newest.ends_with(&digest.raw_records)
+        }
+    }
+
+    /// Returns after how many of its own records the channel had this hash.
+    fn position_in(&self, channel: Channel, hash: u32) -> Option<usize> {
+        let mut own: Vec<u32> = self.hashes.iter().map(|hashes| hashes.get(channel)).collect();
+        own.dedup();
+        own.into_iter().position(|known| known == hash)
+    }
+}
+
+fn judge_order(digests: &[Digest]) -> Finding {
+    let fall = digests.windows(2).find(|pair| pair[1].frame_counter <= pair[0].frame_counter);
+    match (fall, digests) {
+        (Some([before, after]), _) => {
+            let (before, after) = (before.frame_counter, after.frame_counter);
+            disagrees(format!(
+                "frame {after} was seen after frame {before}: frame counters must rise within a boot"
+            ))
+        }
+        (_, [first, .., last]) => agrees(format!(
+            "{} digests, frame counters rise from {} to {}",
+            digests.len(),
+            first.frame_counter,
+            last.frame_counter
+        )),
+        _ => agrees("one digest".to_owned()),
+    }
+}
+
+fn judge_count(digests: &[Digest], story: &Story) -> Finding {
+    let Some(stats) = story.stats else {
+        return not_judged(
+            "the drain does not end with its summary, so the number of refreshes is unknown".to_owned(),
+        );
+    };
+    let highest = digests.iter().map(|digest| digest.frame_counter).max().unwrap_or_default();
+    let text = format!("the guest counted {} refreshes, the highest frame seen is {highest}", stats.count);
+    if stats.count >= u64::from(highest) { agrees(text) } else { disagrees(text) }
+}
+
+/// Places every digest in the story. The first one that fits nowhere ends it, as all later ones would follow suit.
+fn judge_hashes(digests: &[Digest], story: &Story) -> Finding {
+    let total = story.records.len();
+    let mut covered = 0;
+    for digest in digests {
+        let frame = digest.frame_counter;
+        covered = match (story.position(&digest.channel_hashes, covered), &story.gap) {
+            (Some(position), _) => position,
+            (None, Some(gap)) => {
+                return not_judged(format!("the hashes of frame {frame} cannot be recomputed: {gap}"));
+            }
+            (None, None) => return disagrees(misplaced(digest, story, covered)),
+        };
+        if !story.has_records_of(digest, covered) {
+            return disagrees(format!(
+                "frame {frame} has the hashes of the first {covered} drained records, but its own records are not the \
+                 last of these: {:?}",
+                digest.raw_records
+            ));
+        }
+    }
+    agrees(format!(
+        "the channel hashes and records of {} digests are those of the drain; the last covers {covered} of its {total} \
+         records",
+        digests.len()
+    ))
+}
+
+/// Says why the digest fits nowhere from `covered` records on, naming the first channel at fault.
+fn misplaced(digest: &Digest, story: &Story, covered: usize) -> String {
+    let frame = digest.frame_counter;
+    if let Some(earlier) = story.position(&digest.channel_hashes, 0) {
+        return format!(
+            "frame {frame} covers the first {earlier} drained records only, though an earlier frame covered {covered}"
+        );
+    }
+    let mut positions = Vec::new();
+    for channel in Channel::ALL {
+        let hash = digest.channel_hashes.get(channel);
+        let Some(position) = story.position_in(channel, hash) else {
+            let records = story.records.iter().filter(|record| record.channel() == channel).count();
+            let last = story.hashes.last().map_or(0, |hashes| hashes.get(channel));
+            return format!(
+                "channel {channel} of frame {frame} has hash {hash:08x}, which no number of its {records} drained \
+                 records gives; all of them give {last:08x}"
+            );
+        };
+        positions.push(format!("{channel} {position}"));
+    }
+    format!(
+        "each channel hash of frame {frame} is one of the drain's, but they never stood together; records per channel: {}",
+        positions.join(", ")
+    )
+}
