@@ -128,7 +128,7 @@ impl Supervisor {
         let machine = Arc::new(Mutex::new(MainChannel::new()));
         channels.counted.push((ChannelId::MAIN, Arc::clone(&machine) as _));
         let (says, setup) = mpsc::unbounded_channel();
-        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
         self.tasks.spawn(async move {
             let sink =
                 |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
