@@ -23,7 +23,8 @@ scenario("boots, accepts the paste and parks", {
 
   t:step("the decoded payload", function()
     keyboard:press("i")
-    digest:wait_for { bootloader_decision = { choice = "ignore", attempt = 1 } }
+    -- The decision itself leaves the digest within milliseconds; the prompt it leads to stays. The drain proves it.
+    digest:wait_for { line_rendered = { row = 25 } }
     keyboard:paste("sextant{HELLO_OPERATOR}", { char_delay = 0.02 })
     keyboard:press("enter")
     digest:wait_for { paste_received = { len = 23, correct = true } }

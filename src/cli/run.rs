@@ -68,7 +68,8 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
 }
 
 fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
-    let cwd = std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
+    let cwd =
+        std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
     let paths = match command.paths.is_empty() {
         true => vec![PathBuf::from("scenarios")],
         false => command.paths,
@@ -95,7 +96,9 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
 /// First signal: let attempts tear down and report what there is. Second: leave at once; the kernel then ends every
 /// QEMU of ours.
 fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Look) -> std::io::Result<()> {
-    for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
+    for (kind, number) in
+        [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)]
+    {
         let mut signals = signal(kind)?;
         let (cancel, received) = (cancel.clone(), Arc::clone(received));
         tokio::spawn(async move {
@@ -186,6 +189,8 @@ fn look(color: ColorChoice) -> Look {
     }
     let live = is_terminal && !is_dumb && !is_set("CI") && !is_set("NO_COLOR");
     let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = width.or_else(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col)));
+    let width = width.or_else(|| {
+        rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col))
+    });
     Look { color, live, width: width.filter(|&columns| columns > 0).unwrap_or(80) }
 }

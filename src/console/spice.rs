@@ -66,7 +66,8 @@ impl Console for SpiceConsole {
     fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool {
         let Some((channel_id, surface_id)) = self.primary_surface() else { return false };
         let looked = self.session.with_surface(channel_id, surface_id, |surface| {
-            let frame = Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
+            let frame =
+                Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
             frame.map(|frame| look(frame)).is_ok()
         });
         looked == Some(true)

@@ -3,8 +3,8 @@
 //! Gates are questions to the journal, so what they saw is there for whoever asks why a lane did not come up.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
@@ -73,9 +73,7 @@ impl Lane {
             () = cancel.cancelled() => Err(LaneError::Cancelled),
         };
         match result {
-            Ok(handle) => {
-                Ok(Self { handle, parts, folder: folder.to_owned(), journal: journal.clone() })
-            }
+            Ok(handle) => Ok(Self { handle, parts, folder: folder.to_owned(), journal: journal.clone() }),
             Err(error) => {
                 let error = explained(error, &parts).await;
                 parts.take_down(folder, TeardownConfig::default(), journal).await;
@@ -118,14 +116,16 @@ async fn bring_up(
     }
 
     let alive = Alive { exit: exit.clone(), log: folder.join(QEMU_LOG) };
-    let (qmp, events) = alive.during("connecting to QMP", QmpClient::connect(folder, QMP_SOCKET, CONNECT)).await?;
+    let (qmp, events) =
+        alive.during("connecting to QMP", QmpClient::connect(folder, QMP_SOCKET, CONNECT)).await?;
     let (facts, ending) = watch::channel(Ending::default());
     parts.pumps.qmp = Some(tokio::spawn(pump_qmp(events, journal.clone(), facts)));
     let qmp = parts.qmp.insert(qmp).clone();
 
     let console = match plan.capabilities.contains(&Capability::Screen) {
         true => {
-            let (console, events) = alive.during("opening the console", connect(plan, folder, ticket)).await?;
+            let (console, events) =
+                alive.during("opening the console", connect(plan, folder, ticket)).await?;
             parts.pumps.console = Some(spawn_console(&console, events, journal, plan));
             Some(Arc::clone(parts.console.insert(console)))
         }
@@ -159,8 +159,11 @@ async fn bring_up(
 /// Says which input is missing before QEMU says it in its own words.
 fn check_inputs(plan: &Plan) -> Result<(), LaneError> {
     for file in plan.files.iter().filter(|file| Path::new(&file.path).is_absolute()) {
-        std::fs::metadata(&file.path)
-            .map_err(|source| LaneError::Input { path: PathBuf::from(&file.path), role: file.role, source })?;
+        std::fs::metadata(&file.path).map_err(|source| LaneError::Input {
+            path: PathBuf::from(&file.path),
+            role: file.role,
+            source,
+        })?;
     }
     Ok(())
 }
@@ -216,8 +219,11 @@ struct ShortFolder(std::os::fd::OwnedFd);
 impl ShortFolder {
     fn open(folder: &Path) -> Result<Self, LaneError> {
         use rustix::fs::{Mode, OFlags, open};
-        let failed = |errno: rustix::io::Errno| LaneError::Prepare { path: folder.to_owned(), source: errno.into() };
-        open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(Self).map_err(failed)
+        let failed =
+            |errno: rustix::io::Errno| LaneError::Prepare { path: folder.to_owned(), source: errno.into() };
+        open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map(Self)
+            .map_err(failed)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -278,7 +284,8 @@ async fn pump_qmp(mut events: QmpEvents, journal: Journal, ending: watch::Sender
         match events.recv().await {
             Ok(event) => {
                 if event.name == "SHUTDOWN" {
-                    let reason = event.data.get("reason").and_then(|reason| reason.as_str()).map(str::to_owned);
+                    let reason =
+                        event.data.get("reason").and_then(|reason| reason.as_str()).map(str::to_owned);
                     ending.send_modify(|ending| ending.shutdown_reason = reason);
                 }
                 // Also sent on the way to a shutdown, which then has a reason.
@@ -363,9 +370,15 @@ impl Supervisor {
         };
         let exited = format!("QEMU exited with {facts}{last_words}");
         let (class, how) = match reason.as_deref() {
-            _ if self.is_taken_down.load(Ordering::Acquire) => (EndClass::TakenDown, "the lane was taken down".to_owned()),
-            Some("guest-shutdown") if facts.is_success() => (EndClass::GuestShutdown, "the guest powered off".to_owned()),
-            Some("guest-reset") if facts.is_success() => (EndClass::GuestReset, "the guest reset the machine".to_owned()),
+            _ if self.is_taken_down.load(Ordering::Acquire) => {
+                (EndClass::TakenDown, "the lane was taken down".to_owned())
+            }
+            Some("guest-shutdown") if facts.is_success() => {
+                (EndClass::GuestShutdown, "the guest powered off".to_owned())
+            }
+            Some("guest-reset") if facts.is_success() => {
+                (EndClass::GuestReset, "the guest reset the machine".to_owned())
+            }
             Some("host-signal") => (EndClass::Host, format!("QEMU was ended by a signal; {exited}")),
             Some("host-qmp-quit") => (EndClass::Host, format!("somebody ended QEMU over QMP; {exited}")),
             _ => match facts.signal {
@@ -406,7 +419,8 @@ async fn pass(
     let waited = began.elapsed();
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     let seen = outcome.as_ref().err().cloned();
-    journal.append(Source::Lane, Body::Gate { gate: name.to_owned(), passed: outcome.is_ok(), waited_ms, seen });
+    journal
+        .append(Source::Lane, Body::Gate { gate: name.to_owned(), passed: outcome.is_ok(), waited_ms, seen });
     outcome.map_err(|why| match ending.borrow().is_stopped {
         true => LaneError::Stopped,
         false => LaneError::Gate { gate: name, why, seen: seen_so_far(journal) },
@@ -417,7 +431,8 @@ async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<()
     let mut cursor = Cursor::default();
     match kind {
         GateKind::Qmp => {
-            let status = qmp.execute("query-status", Map::new(), CONNECT).await.map_err(|error| error.to_string())?;
+            let status =
+                qmp.execute("query-status", Map::new(), CONNECT).await.map_err(|error| error.to_string())?;
             match status.get("running").and_then(serde_json::Value::as_bool) {
                 Some(true) => Ok(()),
                 _ => Err(format!("the machine is not running: {status}")),

@@ -67,7 +67,9 @@ impl LaneError {
     /// Returns who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
-            Self::Profile(_) | Self::Input { .. } | Self::Plan(PlanError::TooManyIdeDisks { .. }) => Responsible::Author,
+            Self::Profile(_) | Self::Input { .. } | Self::Plan(PlanError::TooManyIdeDisks { .. }) => {
+                Responsible::Author
+            }
             Self::Detect(_)
             | Self::Plan(_)
             | Self::KvmProof(_)
@@ -91,7 +93,9 @@ impl LaneError {
             Self::Plan(error) => error.hint(),
             Self::Ended { facts, .. } if facts.last_words.is_empty() => None,
             Self::Ended { facts, .. } => Some(format!("its last words: {}", facts.last_words)),
-            Self::Input { role: FileRole::Kernel, .. } => Some("is the kernel built, and is its path right in the profile?".to_owned()),
+            Self::Input { role: FileRole::Kernel, .. } => {
+                Some("is the kernel built, and is its path right in the profile?".to_owned())
+            }
             Self::Input { .. } => Some("the profile names it; paths are relative to the profile".to_owned()),
             Self::Console(error) => error.hint().map(str::to_owned),
             Self::KvmProof(_)

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::near::nearest;
 use super::profile::{
     AccelRequest, Disk, DiskBus, DiskFormat, Display, Firmware, Gate, GateKind, Machine, Network,
     NetworkModel, Profile, ResetPolicy, Spice, SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan,
 };
 use super::profile_error::{ProfileError, ProfileErrorKind};
 use super::sha256;
+use crate::near::nearest;
 
 type Fault = (Range<usize>, ProfileErrorKind);
 

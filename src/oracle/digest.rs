@@ -5,11 +5,11 @@
 //! from; a search over a whole frame costs some ten milliseconds, which is why the watch does it only when nothing else
 //! happens.
 
+use crate::console::Area;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use visual_digest::symbol::{self, ReadError};
-use crate::console::Area;
 use visual_digest::{
     DecodeError, Digest, Frame, Payload, REGION_SIZE, decode, framebuffer_hash, region_origin,
 };

@@ -6,7 +6,13 @@ use super::style::{Look, Tone};
 use crate::script::{Failure, Script};
 
 /// Renders a failure, indented by `indent` columns. `script` gives the source line, `folder` the place of pictures.
-pub fn render(failure: &Failure, script: Option<&Script>, folder: Option<&Path>, indent: usize, look: Look) -> String {
+pub fn render(
+    failure: &Failure,
+    script: Option<&Script>,
+    folder: Option<&Path>,
+    indent: usize,
+    look: Look,
+) -> String {
     let pad = " ".repeat(indent);
     let mut text = String::new();
     let mut line = |line: String| {
@@ -32,7 +38,10 @@ pub fn render(failure: &Failure, script: Option<&Script>, folder: Option<&Path>,
         }
     }
     if !failure.steps.is_empty() {
-        line(format!("in step {}", failure.steps.iter().map(|step| format!("\"{step}\"")).collect::<Vec<_>>().join(" > ")));
+        line(format!(
+            "in step {}",
+            failure.steps.iter().map(|step| format!("\"{step}\"")).collect::<Vec<_>>().join(" > ")
+        ));
     }
     if let Some(traceback) = &failure.traceback {
         line("stack traceback:".to_owned());

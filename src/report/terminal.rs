@@ -67,7 +67,8 @@ impl<W: Write> Terminal<W> {
         let cancelled = summary.count(&[Verdict::Cancelled]);
         let failed = summary.verdicts.len() - passed - skipped - cancelled;
         if lane_failed > 0 {
-            let text = format!("{lane_failed} of the failures are the machine's or the host's, not the scenario's");
+            let text =
+                format!("{lane_failed} of the failures are the machine's or the host's, not the scenario's");
             self.line(&self.look.paint(Tone::Warn, text))?;
         }
         if summary.not_loaded > 0 {
@@ -75,7 +76,8 @@ impl<W: Write> Terminal<W> {
             self.line(&self.look.paint(Tone::Bad, text))?;
         }
         if cancelled > 0 {
-            let why = if summary.deadline_passed { "the run's deadline passed" } else { "the run was interrupted" };
+            let why =
+                if summary.deadline_passed { "the run's deadline passed" } else { "the run was interrupted" };
             self.line(&self.look.paint(Tone::Warn, format!("{cancelled} not finished: {why}")))?;
         }
         if let Some(folder) = &summary.folder {
@@ -119,7 +121,11 @@ impl<W: Write> Terminal<W> {
                 };
                 if !self.is_quiet && !self.look.live {
                     let Scenario { name, place, .. } = &running.scenario;
-                    self.line(&format!("RUN   {} {}", printable(name), self.look.paint(Tone::Faint, format!("({place})"))))?;
+                    self.line(&format!(
+                        "RUN   {} {}",
+                        printable(name),
+                        self.look.paint(Tone::Faint, format!("({place})"))
+                    ))?;
                 }
                 self.running = Some(running);
                 self.draw_live_line()
@@ -157,7 +163,10 @@ impl<W: Write> Terminal<W> {
         }
         self.block(&render(failure, Some(&report.script), Some(&report.folder), 6, self.look))?;
         if report.further_misses > 0 {
-            self.line(&format!("      and {} further expectations that did not hold", report.further_misses))?;
+            self.line(&format!(
+                "      and {} further expectations that did not hold",
+                report.further_misses
+            ))?;
         }
         self.line(&format!("      logs: {}", report.folder.display()))
     }
@@ -178,12 +187,17 @@ impl<W: Write> Terminal<W> {
     }
 
     fn draw_live_line(&mut self) -> std::io::Result<()> {
-        let Some(running) = self.running.as_ref().filter(|_| self.look.live && !self.is_quiet) else { return Ok(()) };
+        let Some(running) = self.running.as_ref().filter(|_| self.look.live && !self.is_quiet) else {
+            return Ok(());
+        };
         self.ticks += 1;
         let spinner = SPINNER[self.ticks % SPINNER.len()];
         let elapsed = running.began.elapsed().as_secs_f64();
         let steps: String = running.steps.iter().map(|step| format!(" › {step}")).collect();
-        let text = printable(&format!("{spinner} {elapsed:5.1} s  {}{steps}: {}", running.scenario.name, running.doing));
+        let text = printable(&format!(
+            "{spinner} {elapsed:5.1} s  {}{steps}: {}",
+            running.scenario.name, running.doing
+        ));
         let cut: String = text.chars().take(self.look.width.saturating_sub(1)).collect();
         write!(self.out, "\r\x1b[2K{cut}")?;
         self.has_live_line = true;
@@ -218,7 +232,10 @@ impl Running {
                 self.doing = format!("starting QEMU ({resolved})");
                 let is_fallback = requested == "auto" && resolved == "tcg";
                 is_fallback.then(|| {
-                    format!("      {}", look.paint(Tone::Warn, printable(&format!("running under TCG: {why}"))))
+                    format!(
+                        "      {}",
+                        look.paint(Tone::Warn, printable(&format!("running under TCG: {why}")))
+                    )
                 })
             }
             Body::LaneState { state, .. } => {
@@ -247,7 +264,10 @@ impl Running {
                 let name = printable(path.last().map_or("", String::as_str));
                 let took = Duration::from_millis(*took_ms).as_secs_f64();
                 let mark = if *passed { "" } else { " ✗" };
-                Some(format!("      {at:6.1} s  {indent}{name}{mark} {}", look.paint(Tone::Faint, format!("{took:.1} s"))))
+                Some(format!(
+                    "      {at:6.1} s  {indent}{name}{mark} {}",
+                    look.paint(Tone::Faint, format!("{took:.1} s"))
+                ))
             }
             Body::WaitBegan { call, wanted, timeout_s, .. } => {
                 self.doing = format!("{call} {wanted} (up to {timeout_s:.0} s)");

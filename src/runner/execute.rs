@@ -50,8 +50,12 @@ impl Executor {
     ) -> AttemptReport {
         let began = Instant::now();
         self.attempts += 1;
-        let folder = self.folder.join(format!("{:02}-{}", self.attempts, folder_name(&scenario.name))).join("attempt-1");
-        let journal = std::fs::create_dir_all(&folder).and_then(|()| Journal::create(&folder.join("journal.ndjson")));
+        let folder = self
+            .folder
+            .join(format!("{:02}-{}", self.attempts, folder_name(&scenario.name)))
+            .join("attempt-1");
+        let journal =
+            std::fs::create_dir_all(&folder).and_then(|()| Journal::create(&folder.join("journal.ndjson")));
         let (journal, mut failure) = match journal {
             Ok(journal) => (journal, None),
             Err(error) => {

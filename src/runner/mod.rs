@@ -200,7 +200,10 @@ pub async fn run(
     let folder = new_run_folder(&options.artifacts)
         .map_err(|source| RunError::Folder { folder: options.artifacts.clone(), source })?;
     summary.folder = Some(folder.clone());
-    tell(events, RunEvent::Began { folder: folder.clone(), total: selected.len(), lane: options.lane.clone() });
+    tell(
+        events,
+        RunEvent::Began { folder: folder.clone(), total: selected.len(), lane: options.lane.clone() },
+    );
 
     let deadline = watch_deadline(options.timeout, cancel);
     let mut executor = execute::Executor::new(profile, folder, &options, deadline.cancel.clone());

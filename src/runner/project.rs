@@ -139,7 +139,11 @@ impl Project {
     /// # Errors
     /// There is none, or it is wrong.
     pub fn profile(&self, name: &str) -> Result<Profile, ProjectError> {
-        let path = self.lane_folders.iter().map(|folder| folder.join(format!("{name}.toml"))).find(|path| path.is_file());
+        let path = self
+            .lane_folders
+            .iter()
+            .map(|folder| folder.join(format!("{name}.toml")))
+            .find(|path| path.is_file());
         // A name is a name, not a way out of the folder.
         let Some(path) = path.filter(|_| !name.contains('/')) else {
             let known = self.lanes();
