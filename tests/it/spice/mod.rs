@@ -1,5 +1,6 @@
 //! The SPICE client against real and pretended servers.
 
+mod captures;
 mod handshake;
 mod machine;
 mod pretender;
