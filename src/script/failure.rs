@@ -138,6 +138,7 @@ impl Failure {
                     super::sandbox::MEMORY_LIMIT >> 20
                 ),
             )
+            .hint("look for a table or text that grows in a loop, and for a function that calls itself for ever")
             .fatal(),
             other => Self::from_text(&other.to_string()),
         }

@@ -53,17 +53,17 @@ impl Sandbox {
         let fatal = Arc::new(fatal);
         let stop_now = {
             let stop = stop.clone();
-            move || match fatal() {
-                Some(failure) => Err(mlua::Error::external(failure)),
+            move |lua: &Lua| match fatal() {
+                Some(failure) => Err(mlua::Error::external(interrupted(lua, failure))),
                 None if stop.is_set() => Err(mlua::Error::external(stopped_failure())),
                 None => Ok(()),
             }
         };
         let hook = stop_now.clone();
         let every = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
-        lua.set_global_hook(every, move |_, _| hook().map(|()| VmState::Continue))?;
+        lua.set_global_hook(every, move |lua, _| hook(lua).map(|()| VmState::Continue))?;
 
-        let stopped = lua.create_function(move |_, ()| stop_now())?;
+        let stopped = lua.create_function(move |lua, ()| stop_now(lua))?;
         let described = lua.create_function(|lua, failure: Value| describe(lua, failure))?;
         let raise = lua.create_function(|_, failure: mlua::AnyUserData| -> mlua::Result<()> {
             match failure.borrow::<Caught>() {
@@ -86,6 +86,15 @@ impl Sandbox {
 
 fn stopped_failure() -> Failure {
     Failure::new(FailureKind::Cancelled, "the script was stopped").fatal()
+}
+
+/// A deadline that found the script computing: only the stack tells where.
+fn interrupted(lua: &Lua, mut failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Timeout && failure.traceback.is_none() {
+        let traceback = lua.traceback(None, 0).ok();
+        failure.traceback = traceback.and_then(|traceback| readable_traceback(&traceback.to_string_lossy()));
+    }
+    failure
 }
 
 /// What a script sees of an error it caught.

@@ -274,11 +274,18 @@ fn captures(pattern: &regex_lite::Regex, text: &str) -> Option<Vec<String>> {
 
 fn lines_seen(events: &[Arc<Event>]) -> String {
     let lines: Vec<&str> = events.iter().filter_map(|event| serial_text(event)).collect();
+    // A prompt that stands there has no line end yet; one that went on is among the lines.
+    let prompt = match events.last().map(|event| &event.body) {
+        Some(Body::SerialPrompt { text }) => format!("\nand a line that has not ended yet:\n  {text}"),
+        _ => String::new(),
+    };
     let last: Vec<String> =
         lines.iter().rev().take(LINES_SHOWN).rev().map(|line| format!("\n  {line}")).collect();
+    let last = last.concat();
     match lines.len() {
-        0 => "no line on the serial port since the last match".to_owned(),
-        count => format!("{count} lines since the last match, the last of them:{}", last.concat()),
+        0 => format!("no line on the serial port since the last match{prompt}"),
+        1 => format!("1 line since the last match:{last}{prompt}"),
+        count => format!("{count} lines since the last match, the last of them:{last}{prompt}"),
     }
 }
 
@@ -363,6 +370,7 @@ fn draws_seen(events: &[Arc<Event>]) -> String {
     let draws = events.iter().filter(|event| matches!(event.body, Body::SurfaceDrawn { .. })).count();
     match draws {
         0 => "no draw was seen".to_owned(),
+        1 => "the screen changed once".to_owned(),
         _ => format!("the screen changed {draws} times; something on it may be blinking"),
     }
 }

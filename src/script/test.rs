@@ -162,8 +162,18 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
                 let failure = Failure::usage(format!("t:sleep: wants seconds from 0 to 1e9, got {seconds}"));
                 return Err(context.raise(failure.at(place)));
             };
-            tokio::time::sleep(duration).await;
-            Ok(())
+            let scope = context.current_scope();
+            let limit = scope.deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(duration.min(limit)).await;
+            if duration <= limit {
+                return Ok(());
+            }
+            let message = format!(
+                "t:sleep: {seconds} s do not fit into the {:.1} s left of {}",
+                limit.as_secs_f64(),
+                scope.deadline_name
+            );
+            Err(context.raise(Failure::new(FailureKind::Timeout, message).at(place).fatal()))
         }
     });
     methods.add_async_method("eventually", |lua, _, (question, options): (Function, Option<Table>)| {
