@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Value, VmState};
 
+use super::context::caller;
 use super::failure::{Caught, Failure, FailureKind, readable_traceback};
+use super::values::to_json;
+use crate::journal::matching::show;
+use crate::near::nearest;
 
 /// Bytes a script may hold.
 pub const MEMORY_LIMIT: usize = 64 << 20;
@@ -116,21 +120,45 @@ fn uncaught(lua: &Lua, value: Value) -> mlua::Result<Value> {
             Ok(caught) => caught.0.clone(),
             Err(_) => Failure::new(FailureKind::Script, "an object was raised as an error"),
         },
-        Value::String(text) => Failure::from_lua(&mlua::Error::RuntimeError(text.to_string_lossy())),
-        Value::Table(table) => {
-            let text = match table.raw_get::<Value>("message")? {
-                Value::Nil => value.to_string()?,
-                message => message.to_string()?,
-            };
-            Failure::from_lua(&mlua::Error::RuntimeError(text))
+        Value::String(text) => {
+            let failure = Failure::from_lua(&mlua::Error::RuntimeError(text.to_string_lossy()));
+            match missing_global(lua, &failure.message) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
         }
+        Value::Table(table) => match table.raw_get::<Value>("message")? {
+            Value::Nil => {
+                let shown = to_json(&value).map_or_else(|_| "a table".to_owned(), |json| show(&json));
+                Failure::new(FailureKind::Script, format!("error value: {shown}"))
+            }
+            message => Failure::from_lua(&mlua::Error::RuntimeError(message.to_string()?)),
+        },
         other => Failure::new(FailureKind::Script, format!("error value: {}", other.to_string()?)),
     };
+    if matches!(failure.kind, FailureKind::Script | FailureKind::Usage) {
+        failure = failure.at(caller(lua));
+    }
     if failure.traceback.is_none() && failure.kind == FailureKind::Script {
         let traceback = lua.traceback(None, 1)?.to_string_lossy();
         failure.traceback = readable_traceback(&traceback);
     }
     Ok(Value::Error(Box::new(mlua::Error::external(failure))))
+}
+
+/// What was probably meant by a global that is not there.
+fn missing_global(lua: &Lua, message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("a nil value (global '")?;
+    let (name, _) = rest.split_once('\'')?;
+    if ["keyboard", "digest", "serial", "screen", "lane", "params"].contains(&name) {
+        return Some(format!("did you mean `t.{name}`?"));
+    }
+    if ["io", "os", "debug", "package", "require", "dofile", "loadfile", "load"].contains(&name) {
+        return Some(format!("scenarios have no `{name}`: no files, no processes, no other code"));
+    }
+    let known: Vec<String> =
+        lua.globals().pairs::<String, Value>().filter_map(|pair| Some(pair.ok()?.0)).collect();
+    nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
 }
 
 const HOOK_INSTRUCTIONS: u32 = 10_000;

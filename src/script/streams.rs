@@ -10,6 +10,7 @@ use visual_digest::Digest;
 
 use super::context::{Context, Wait, caller, machine_ended};
 use super::failure::Failure;
+use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use super::values::{from_json, to_matcher, to_pattern};
 use crate::journal::matching::{Comparison, Matcher, show};
@@ -22,6 +23,7 @@ pub(super) struct DigestSkin;
 
 impl UserData for DigestSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "digest", &["wait_for", "latest", "history"]);
         methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
             let place = caller(&lua);
             let context = Context::of(&lua);
@@ -155,6 +157,7 @@ pub(super) struct SerialSkin;
 
 impl UserData for SerialSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "serial", &["wait_for", "lines", "drain"]);
         methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
             let place = caller(&lua);
             let context = Context::of(&lua);
@@ -294,6 +297,7 @@ pub(super) struct ScreenSkin;
 
 impl UserData for ScreenSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable"]);
         methods.add_async_method("screenshot", |lua, _, name: Option<String>| {
             let place = caller(&lua);
             let context = Context::of(&lua);
@@ -380,6 +384,7 @@ pub(super) struct LaneSkin;
 
 impl UserData for LaneSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "lane", &["name", "folder", "wait_for_shutdown"]);
         methods.add_method("name", |lua, _, ()| Ok(Context::of(lua).lane.name.clone()));
         methods.add_method("folder", |lua, _, ()| Ok(Context::of(lua).folder.display().to_string()));
         methods.add_async_method("wait_for_shutdown", |lua, _, options: Option<Table>| {
