@@ -136,7 +136,7 @@ fn uncaught(lua: &Lua, value: Value) -> mlua::Result<Value> {
         },
         other => Failure::new(FailureKind::Script, format!("error value: {}", other.to_string()?)),
     };
-    if matches!(failure.kind, FailureKind::Script | FailureKind::Usage) {
+    if matches!(failure.kind, FailureKind::Script | FailureKind::Usage | FailureKind::Cancelled) {
         failure = failure.at(caller(lua));
     }
     if failure.traceback.is_none() && failure.kind == FailureKind::Script {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, Table, Value};
 
 use super::context::caller;
-use super::failure::{Failure, Place};
+use super::failure::{Failure, FailureKind, Place};
 use super::options::{Options, describe};
 use super::sandbox::{Sandbox, StopFlag};
 use super::values::bind_matchers;
@@ -84,39 +84,38 @@ impl Script {
 }
 
 /// Finds the scenarios of a script by running its top level, without a lane. Blocks, at most for
-/// [`LOAD_TIMEOUT`].
+/// [`LOAD_TIMEOUT`] and a second.
 ///
 /// # Errors
 /// The script does not compile, fails at its top level or declares something wrong.
 pub fn load(script: &Script) -> Result<Vec<Scenario>, LoadError> {
     let stop = StopFlag::default();
-    let (finished, watched) = std::sync::mpsc::channel::<()>();
-    let watchdog = {
-        let stop = stop.clone();
-        std::thread::spawn(move || {
-            if watched
-                .recv_timeout(LOAD_TIMEOUT)
-                .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
-            {
-                stop.set();
-            }
+    let (done, result) = mpsc::channel();
+    let thread = {
+        let (script, stop) = (script.clone(), stop.clone());
+        std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+            // Nobody listens any more when this thread was given up.
+            let _ = done.send(load_now(&script, &stop).map_err(|error| Failure::from_lua(&error)));
         })
     };
-    let result = load_now(script, &stop);
-    drop(finished);
-    let _ = watchdog.join();
-    result.map_err(|error| {
-        let mut failure = Failure::from_lua(&error);
-        if stop.is_set() {
-            let message =
-                format!("the script's top level ran for {} s without an end", LOAD_TIMEOUT.as_secs());
-            failure = Failure::new(super::FailureKind::Script, message)
-                .hint("declare scenarios at the top level; do work inside them");
-        }
-        LoadError::Script(Box::new(
-            failure.at(Some(Place { file: script.path.display().to_string(), line: 1 })),
-        ))
-    })
+    let endless = format!("the script's top level ran for {} s without an end", LOAD_TIMEOUT.as_secs());
+    let failure = match thread {
+        Err(error) => Failure::new(FailureKind::Script, format!("cannot start a thread: {error}")),
+        Ok(_) => match result.recv_timeout(LOAD_TIMEOUT) {
+            Ok(Ok(scenarios)) => return Ok(scenarios),
+            Ok(Err(failure)) => failure,
+            Err(_) => {
+                stop.set();
+                // Stopped, it can say where it was; stuck inside a single call of Lua's library it cannot.
+                let stopped = result.recv_timeout(STUCK_GRACE).ok().and_then(Result::err);
+                let endless = Failure::new(FailureKind::Script, endless)
+                    .hint("declare scenarios at the top level; do work inside them");
+                endless.at(stopped.and_then(|failure| failure.place))
+            }
+        },
+    };
+    let first_line = Place { file: script.path.display().to_string(), line: 1 };
+    Err(LoadError::Script(Box::new(failure.at(Some(first_line)))))
 }
 
 fn load_now(script: &Script, stop: &StopFlag) -> mlua::Result<Vec<Scenario>> {
@@ -244,5 +243,7 @@ fn forbid_late_declarations(lua: &Lua) -> mlua::Result<()> {
 }
 
 /// How long the top level of a script may run.
-pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a script that was told to stop is waited for.
+const STUCK_GRACE: Duration = Duration::from_secs(1);
 const SCENARIO_TIMEOUT: Duration = Duration::from_secs(120);

@@ -128,3 +128,23 @@ fn what_is_not_text_and_what_has_no_name_does_not_load() {
     let script = Script { path, source: "scenario(' ', function() end)".into() };
     assert!(load(&script).unwrap_err().to_string().ends_with("a.lua:1: scenario: the name is empty"));
 }
+
+#[test]
+fn a_top_level_without_an_end_is_given_up_with_its_line_also_inside_a_single_call() {
+    let cases = [
+        ("\nwhile true do end", 2),
+        // Lua's own matching cannot be interrupted; there is no stack to ask then.
+        ("\nstring.find(('a'):rep(300000), '.-.-.-.-b')", 1),
+    ];
+    for (source, line) in cases {
+        let began = Instant::now();
+        let LoadError::Script(failure) =
+            load(&Script { path: "a.lua".into(), source: source.into() }).unwrap_err()
+        else {
+            panic!("it was not read at all");
+        };
+        assert!(began.elapsed() < Duration::from_secs(30));
+        assert_eq!(failure.message, "the script's top level ran for 5 s without an end");
+        assert_eq!(failure.place.unwrap().line, line, "{source}");
+    }
+}
