@@ -59,12 +59,26 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
         number => Some(number),
     };
     // A reader that went away, as `| head` does, must not turn a verdict into a crash.
-    let _ = written.and_then(|()| terminal.summarize(&summary));
+    if let Err(error) = written.and_then(|()| terminal.summarize(&summary))
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        complain(look, &format!("the report cannot be written: {error}"), None);
+    }
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
-        let hint = "`--filter` looks for text in names and files, `--tag` for a tag";
-        complain(look, "no scenario was selected", Some(hint));
+        nothing_ran(look, summary.declared);
     }
     ExitCode::of(&summary, signal)
+}
+
+fn nothing_ran(look: Look, declared: usize) {
+    if declared == 0 {
+        let hint =
+            "a script declares them at its top level: `scenario(\"what it promises\", function(t) … end)`";
+        return complain(look, "no script declares a scenario", Some(hint));
+    }
+    let scenarios = if declared == 1 { "scenario" } else { "scenarios" };
+    let message = format!("nothing was selected: the scripts declare {declared} {scenarios}");
+    complain(look, &message, Some("`--filter` looks for text in names and files, `--tag` for a tag"));
 }
 
 fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
@@ -149,7 +163,10 @@ impl From<RunError> for Refusal {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Project(error) => error.into(),
-            RunError::Folder { .. } => Self { code: ExitCode::USAGE, message: chain(&error), hint: None },
+            RunError::Folder { .. } => {
+                let hint = "`--artifacts DIR` names a folder that may be written to".to_owned();
+                Self { code: ExitCode::USAGE, message: chain(&error), hint: Some(hint) }
+            }
         }
     }
 }

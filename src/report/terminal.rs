@@ -67,12 +67,15 @@ impl<W: Write> Terminal<W> {
         let cancelled = summary.count(&[Verdict::Cancelled]);
         let failed = summary.verdicts.len() - passed - skipped - cancelled;
         if lane_failed > 0 {
-            let text =
-                format!("{lane_failed} of the failures are the machine's or the host's, not the scenario's");
+            let are = if lane_failed == 1 { "is" } else { "are" };
+            let text = format!(
+                "{lane_failed} of the failures {are} the machine's or the host's, not the scenario's"
+            );
             self.line(&self.look.paint(Tone::Warn, text))?;
         }
         if summary.not_loaded > 0 {
-            let text = format!("{} scripts did not load", summary.not_loaded);
+            let scripts = if summary.not_loaded == 1 { "script" } else { "scripts" };
+            let text = format!("{} {scripts} did not load", summary.not_loaded);
             self.line(&self.look.paint(Tone::Bad, text))?;
         }
         if cancelled > 0 {

@@ -37,7 +37,8 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DiscoveryError> {
         }
     }
     let mut seen = std::collections::HashSet::new();
-    scripts.retain(|script| seen.insert(script.clone()));
+    // `a.lua` and `./a.lua` are one script.
+    scripts.retain(|script| seen.insert(std::fs::canonicalize(script).unwrap_or_else(|_| script.clone())));
     Ok(scripts)
 }
 
@@ -82,7 +83,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        let found = discover(&[folder.path().to_owned(), folder.path().join("b.lua")]).unwrap();
+        let found = discover(&[folder.path().to_owned(), folder.path().join("a/../b.lua")]).unwrap();
         let names: Vec<_> =
             found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_owned()).collect();
         assert_eq!(names, [PathBuf::from("a/c.lua"), PathBuf::from("b.lua")]);

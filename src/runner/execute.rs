@@ -225,8 +225,23 @@ fn folder_name(name: &str) -> String {
         .collect();
     let mut joined = words.join("-");
     joined.truncate(FOLDER_NAME_CHARS);
-    joined
+    let joined = joined.trim_end_matches('-');
+    // A name in another script leaves nothing; the number before it tells them apart.
+    if joined.is_empty() { "scenario".to_owned() } else { joined.to_owned() }
 }
 
 const KVM_TRIAL: Duration = Duration::from_secs(5);
 const FOLDER_NAME_CHARS: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::folder_name;
+
+    #[test]
+    fn names_of_scenarios_become_folder_names_that_are_never_empty() {
+        assert_eq!(folder_name("Logs in, twice"), "logs-in-twice");
+        assert_eq!(folder_name("../../etc/passwd"), "etc-passwd");
+        assert_eq!(folder_name("起動する 🚀"), "scenario");
+        assert_eq!(folder_name(&"abc ".repeat(20)), "abc-".repeat(11) + "abc");
+    }
+}

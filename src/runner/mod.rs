@@ -146,6 +146,8 @@ impl Verdict {
 pub struct Summary {
     /// The run's folder, when it came to be.
     pub folder: Option<PathBuf>,
+    /// Scenarios that the scripts declare, selected or not.
+    pub declared: usize,
     /// One verdict per scenario that was selected.
     pub verdicts: Vec<Verdict>,
     /// Scripts that did not load.
@@ -241,6 +243,7 @@ fn select(
         };
         match load(&script) {
             Ok(scenarios) => {
+                summary.declared += scenarios.len();
                 let wanted = scenarios.into_iter().filter(|scenario| options.wants(&script, scenario));
                 selected.extend(wanted.map(|scenario| (script.clone(), scenario)));
             }
