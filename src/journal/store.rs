@@ -137,6 +137,28 @@ impl Journal {
         }
     }
 
+    /// Waits until `source` has an event and nothing was added to it for `quiet`. Has no deadline of its own.
+    /// Cancel safe.
+    pub async fn silence(&self, source: Source, quiet: Duration) {
+        let mut newest = self.watch();
+        loop {
+            newest.mark_unchanged();
+            let last = {
+                let state = self.state();
+                state.streams[source as usize].last().map(|&index| state.events[index].at())
+            };
+            let idle = last.map(|last| self.inner.began.elapsed().saturating_sub(last));
+            let Some(rest) = idle.map(|idle| quiet.saturating_sub(idle)) else {
+                let _ = newest.changed().await;
+                continue;
+            };
+            if rest.is_zero() {
+                return;
+            }
+            let _ = tokio::time::timeout(rest, newest.changed()).await;
+        }
+    }
+
     /// Notes what was dropped, then waits until everything is on the disk. Later appends stay in memory.
     pub fn close(&self) {
         let disk = {
@@ -232,6 +254,17 @@ mod tests {
         writer.append(Source::Script, Body::Log { message: "other stream".to_owned() });
         writer.append(Source::Serial, line("now"));
         assert_eq!(task.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn silence_begins_with_the_last_event_of_its_stream() {
+        let journal = Journal::new();
+        let quiet = Duration::from_millis(30);
+        assert!(tokio::time::timeout(quiet * 2, journal.silence(Source::Serial, quiet)).await.is_err());
+        journal.append(Source::Serial, line("last"));
+        journal.silence(Source::Serial, quiet).await;
+        let last = journal.after(Source::Serial, Cursor::default())[0].at();
+        assert!(journal.began().elapsed() - last >= quiet);
     }
 
     #[test]
