@@ -1,1 +1,30 @@
-//! (empty)
+//! Arguments in, exit code out. The only place that touches the terminal, reads the environment, or decides how the
+//! process ends.
+//!
+//! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
+
+mod args;
+pub mod exit;
+mod logging;
+mod run;
+
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+use exit::ExitCode;
+
+/// Runs the program and returns how the process should end.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // `--help` and `--version` arrive here as well; clap knows which stream they belong to.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::USAGE } else { ExitCode::PASSED };
+        }
+    };
+    logging::install(arguments.verbose);
+    match arguments.command {
+        Command::Run(command) => run::run(command, arguments.color),
+    }
+}

@@ -104,6 +104,20 @@ pub struct Area {
 }
 
 impl Area {
+    /// Whether the two share a pixel.
+    pub fn touches(self, other: Self) -> bool {
+        self.left.max(other.left) < self.right.min(other.right)
+            && self.top.max(other.top) < self.bottom.min(other.bottom)
+    }
+
+    /// Whether every pixel of this is in the other.
+    pub fn is_within(self, other: Self) -> bool {
+        other.left <= self.left
+            && self.right <= other.right
+            && other.top <= self.top
+            && self.bottom <= other.bottom
+    }
+
     /// The smallest rectangle that holds both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {

@@ -30,10 +30,10 @@ impl SpiceConsole {
         tokio::spawn(async move {
             while let Some(event) = session_events.recv().await {
                 let primary = translator.upgrade().and_then(|console| console.primary_surface());
-                for event in translate(event, primary) {
-                    if sender.send(event).is_err() {
-                        return;
-                    }
+                if let Some(event) = translate(event, primary)
+                    && sender.send(event).is_err()
+                {
+                    return;
                 }
             }
         });
@@ -66,7 +66,8 @@ impl Console for SpiceConsole {
     fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool {
         let Some((channel_id, surface_id)) = self.primary_surface() else { return false };
         let looked = self.session.with_surface(channel_id, surface_id, |surface| {
-            let frame = Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
+            let frame =
+                Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
             frame.map(|frame| look(frame)).is_ok()
         });
         looked == Some(true)

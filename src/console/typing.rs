@@ -14,7 +14,7 @@ pub async fn press(console: &dyn Console, codes: &[Scancode], hold: Duration) ->
     let held = Held::press(console, codes)?;
     console.flushed().await;
     tokio::time::sleep(hold).await;
-    held.release()?;
+    drop(held);
     console.flushed().await;
     Ok(())
 }
@@ -37,7 +37,7 @@ pub async fn type_keys(
         let held = Held::press(console, if key.shifted { &codes } else { &codes[1..] })?;
         console.flushed().await;
         next = pause_until(next, half).await;
-        held.release()?;
+        drop(held);
         console.flushed().await;
         next = pause_until(next, half).await;
         typed += 1;
@@ -54,7 +54,7 @@ async fn pause_until(from: Instant, pause: Duration) -> Instant {
     until
 }
 
-/// Keys that are down; they go up when this is dropped, also when a wait was cancelled half way.
+/// Keys that are down; they go up, in reverse order, when this is dropped, also when a wait was cancelled half way.
 struct Held<'a> {
     console: &'a dyn Console,
     codes: &'a [Scancode],
@@ -66,17 +66,12 @@ impl<'a> Held<'a> {
         codes.iter().try_for_each(|&code| console.key_down(code))?;
         Ok(held)
     }
-
-    fn release(mut self) -> Result<(), ConsoleError> {
-        let codes = std::mem::take(&mut self.codes);
-        codes.iter().rev().try_for_each(|&code| self.console.key_up(code))
-    }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         for &code in self.codes.iter().rev() {
-            // A closed console has no keys down.
+            // A closed console has no keys down; a machine may well end between the press and the release.
             let _ = self.console.key_up(code);
         }
     }

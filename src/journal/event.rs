@@ -192,8 +192,8 @@ pub enum Body {
         framebuffer: String,
         /// How many of `raw_records`, from the end, were not in an earlier digest.
         new_records: usize,
-        /// Whether records were lost between the previous digest and this one.
-        gap: bool,
+        /// Channels with records that came and left between the previous digest and this one, unseen.
+        missed: Vec<String>,
         /// Whether the guest began anew since the previous digest.
         restarted: bool,
     },

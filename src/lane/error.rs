@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::kvm::KvmProofError;
-use super::plan::PlanError;
+use super::plan::{FileRole, PlanError};
 use super::platform_detect::DetectError;
 use super::process::{ExitFacts, SpawnError};
 use super::profile::ProfileError;
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
 use super::unix_socket::ConnectError;
+use crate::spice::SessionError;
 
 /// Who must act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum LaneError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     KvmProof(#[from] KvmProofError),
+    #[error("{role} {path:?} cannot be read")]
+    Input { path: PathBuf, role: FileRole, source: std::io::Error },
     #[error("prepare {path:?}")]
     Prepare { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -50,13 +53,23 @@ pub enum LaneError {
     Qmp(#[from] QmpError),
     #[error(transparent)]
     Serial(#[from] SerialError),
+    #[error("open the console")]
+    Console(#[from] SessionError),
+    #[error("gate `{gate}` was not reached: {why}\nseen: {seen}")]
+    Gate { gate: &'static str, why: String, seen: String },
+    #[error("the machine stopped by itself while coming up (QMP status internal-error)")]
+    Stopped,
+    #[error("cancelled while coming up")]
+    Cancelled,
 }
 
 impl LaneError {
     /// Returns who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
-            Self::Profile(_) | Self::Plan(PlanError::TooManyIdeDisks { .. }) => Responsible::Author,
+            Self::Profile(_) | Self::Input { .. } | Self::Plan(PlanError::TooManyIdeDisks { .. }) => {
+                Responsible::Author
+            }
             Self::Detect(_)
             | Self::Plan(_)
             | Self::KvmProof(_)
@@ -64,8 +77,11 @@ impl LaneError {
             | Self::Spawn(_)
             | Self::Ended { .. }
             | Self::Connect(_)
-            | Self::Serial(_) => Responsible::Host,
-            Self::QmpConnect(_) | Self::Qmp(_) => Responsible::Backstaff,
+            | Self::Serial(_)
+            | Self::Gate { .. }
+            | Self::Stopped
+            | Self::Cancelled => Responsible::Host,
+            Self::QmpConnect(_) | Self::Qmp(_) | Self::Console(_) => Responsible::Backstaff,
         }
     }
 
@@ -77,7 +93,15 @@ impl LaneError {
             Self::Plan(error) => error.hint(),
             Self::Ended { facts, .. } if facts.last_words.is_empty() => None,
             Self::Ended { facts, .. } => Some(format!("its last words: {}", facts.last_words)),
+            Self::Input { role: FileRole::Kernel, .. } => {
+                Some("is the kernel built, and is its path right in the profile?".to_owned())
+            }
+            Self::Input { .. } => Some("the profile names it; paths are relative to the profile".to_owned()),
+            Self::Console(error) => error.hint().map(str::to_owned),
             Self::KvmProof(_)
+            | Self::Gate { .. }
+            | Self::Stopped
+            | Self::Cancelled
             | Self::Prepare { .. }
             | Self::Spawn(_)
             | Self::Connect(_)

@@ -54,21 +54,21 @@ impl EndClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
-    /// Keys can be sent.
-    Keyboard,
-    /// The screen can be seen.
-    Screen,
     /// The guest paints a visual digest.
     Digest,
-    /// The first serial port is recorded.
-    Serial,
+    /// Keys can be sent.
+    Keyboard,
     /// QEMU's monitor answers.
     Qmp,
+    /// The screen can be seen.
+    Screen,
+    /// The first serial port is recorded.
+    Serial,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Keyboard, Self::Screen, Self::Digest, Self::Serial, Self::Qmp];
+    pub const ALL: [Self; 5] = [Self::Digest, Self::Keyboard, Self::Qmp, Self::Screen, Self::Serial];
 
     /// The name used in `needs`.
     pub fn name(self) -> &'static str {

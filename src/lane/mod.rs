@@ -1,18 +1,19 @@
 //! One running machine and its endpoints: from a profile to a plan, a process, its wires, and its end.
 //!
 //! A lane never judges and never runs a scenario; it reports facts through return values and channels, and
-//! layers above turn them into journal events. It knows neither SPICE messages nor Lua.
+//! layers above turn them into journal events. It knows no Lua.
 //!
 //! Start reading at [`profile`] (what the user writes), then [`mod@plan`] (what it comes to on this platform).
 //! [`profile`], [`platform`], [`mod@plan`] and the argv rendering are pure: no files, no clock, no processes.
 //! The side effects live in [`platform_detect`] and [`kvm`] (what this host can do), [`process`] (QEMU's life),
-//! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end).
+//! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end). [`bringup`] makes one lane of
+//! them and a console, and [`handle`] is what scenarios get to hold.
 
 mod argv;
+pub mod bringup;
 pub mod error;
 pub mod handle;
 pub mod kvm;
-mod near_miss;
 pub mod plan;
 pub mod platform;
 pub mod platform_detect;
@@ -28,6 +29,7 @@ mod sha256;
 pub mod teardown;
 pub mod unix_socket;
 
+pub use bringup::Lane;
 pub use error::{LaneError, Responsible};
 pub use plan::{Plan, plan};
 pub use platform::Platform;

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::argv;
+use super::handle::Capability;
 use super::platform::{FirmwarePair, INSTALL_HINT, KvmDevice, KvmProof, Platform, QemuVersion};
 use super::profile::{AccelRequest, Display, Firmware, Gate, Profile, SpiceTransport};
 use super::sha256;
@@ -126,6 +127,23 @@ pub enum FileRole {
     QemuLog,
 }
 
+impl std::fmt::Display for FileRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Qemu => "QEMU",
+            Self::Firmware => "firmware",
+            Self::FirmwareVars => "firmware variables",
+            Self::Kernel => "kernel",
+            Self::Disk => "disk",
+            Self::Ticket => "ticket",
+            Self::QmpSocket => "QMP socket",
+            Self::SpiceSocket => "SPICE socket",
+            Self::SerialLog => "serial log",
+            Self::QemuLog => "QEMU's log",
+        })
+    }
+}
+
 /// Where SPICE answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "transport", rename_all = "snake_case")]
@@ -140,18 +158,6 @@ pub enum SpiceEndpoint {
         /// The port.
         port: u16,
     },
-}
-
-/// What a scenario may ask of a lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names scenarios use")]
-pub enum Capability {
-    Digest,
-    Keyboard,
-    Qmp,
-    Screen,
-    Serial,
 }
 
 /// Why a profile cannot come to life on this platform.

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::near_miss::near_miss;
 use super::profile::{
     AccelRequest, Disk, DiskBus, DiskFormat, Display, Firmware, Gate, GateKind, Machine, Network,
     NetworkModel, Profile, ResetPolicy, Spice, SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan,
 };
 use super::profile_error::{ProfileError, ProfileErrorKind};
 use super::sha256;
+use crate::near::nearest;
 
 type Fault = (Range<usize>, ProfileErrorKind);
 
@@ -528,7 +528,7 @@ fn toml_fault(error: &toml::de::Error) -> Fault {
     let kind = if is_key || message.starts_with("unknown variant `") {
         let got = names.next().unwrap_or_default();
         let known: Vec<String> = names.collect();
-        let near = near_miss(&got, known.iter().map(String::as_str)).map(str::to_owned);
+        let near = nearest(&got, known.iter().map(String::as_str)).map(str::to_owned);
         if is_key {
             ProfileErrorKind::UnknownKey { key: got, near, known }
         } else {

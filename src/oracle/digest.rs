@@ -5,11 +5,11 @@
 //! from; a search over a whole frame costs some ten milliseconds, which is why the watch does it only when nothing else
 //! happens.
 
+use crate::console::Area;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use visual_digest::symbol::{self, ReadError};
-use crate::console::Area;
 use visual_digest::{
     DecodeError, Digest, Frame, Payload, REGION_SIZE, decode, framebuffer_hash, region_origin,
 };
@@ -103,36 +103,9 @@ fn find_symbols(frame: Frame<'_>) -> Vec<Payload> {
     payloads.collect()
 }
 
-/// Pixels from `left`, `top` up to but without `right`, `bottom`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rect {
-    /// The first column.
-    pub left: u32,
-    /// The first row.
-    pub top: u32,
-    /// The first column beyond.
-    pub right: u32,
-    /// The first row beyond.
-    pub bottom: u32,
-}
-
-impl Rect {
-    fn region_of(frame: Frame<'_>) -> Self {
-        let (left, top) = region_origin(frame.width(), frame.height());
-        Self { left, top, right: left.saturating_add(REGION_SIZE), bottom: top.saturating_add(REGION_SIZE) }
-    }
-
-    fn touches(&self, other: &Self) -> bool {
-        self.left.max(other.left) < self.right.min(other.right)
-            && self.top.max(other.top) < self.bottom.min(other.bottom)
-    }
-
-    fn is_within(&self, other: &Self) -> bool {
-        other.left <= self.left
-            && self.right <= other.right
-            && other.top <= self.top
-            && self.bottom <= other.bottom
-    }
+fn region_of(frame: Frame<'_>) -> Area {
+    let (left, top) = region_origin(frame.width(), frame.height());
+    Area { left, top, right: left.saturating_add(REGION_SIZE), bottom: top.saturating_add(REGION_SIZE) }
 }
 
 /// Whether the screen has the hash that the digest on it claims.
@@ -239,13 +212,13 @@ impl DigestWatch {
     }
 
     /// Takes note of pixels that changed; `drawn` may enclose several draws.
-    pub fn handle_draw(&mut self, now: Instant, frame: Frame<'_>, drawn: Rect) -> Option<WatchEvent> {
+    pub fn handle_draw(&mut self, now: Instant, frame: Frame<'_>, drawn: Area) -> Option<WatchEvent> {
         self.last_draw = Some(now);
-        let region = Rect::region_of(frame);
+        let region = region_of(frame);
         if let Some(unsettled) = &mut self.unsettled {
-            unsettled.is_stale |= !drawn.is_within(&region);
+            unsettled.is_stale |= !drawn.is_within(region);
         }
-        if self.place == Place::Unread || self.is_elsewhere || drawn.touches(&region) {
+        if self.place == Place::Unread || self.is_elsewhere || drawn.touches(region) {
             let found = match symbol::read(frame) {
                 Ok(payload) => self.handle_reading(now, frame, Reading::of(&payload, Source::Place)),
                 Err(_) => {

@@ -1,26 +1,33 @@
 //! Which records of a digest are new. A digest shows a sliding window of the newest records; its channel hashes cover
 //! all of them, and so prove which ones came since the digest before, and whether any were missed.
 
-use visual_digest::{ChannelHashes, Digest, Record};
+use visual_digest::{Channel, ChannelHashes, Digest, Record};
 
 /// The records that a digest adds to what was known before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecords {
     /// How many of the digest's records are new, counted from the newest.
     pub count: usize,
-    /// Whether more records came than the window shows: some were never seen.
-    pub gap: bool,
+    /// Channels with records that came and left the window between two looks at the screen.
+    pub missed: Vec<Channel>,
 }
 
 /// Compares a digest with the hashes of the one before; `None` at the beginning of a boot.
 pub fn new_records(before: Option<&ChannelHashes>, digest: &Digest) -> NewRecords {
     let before = before.copied().unwrap_or_default();
     let records = &digest.raw_records;
-    let explains = |count: &usize| extended(before, &records[records.len() - count..]) == digest.channel_hashes;
+    let explains =
+        |count: &usize| extended(before, &records[records.len() - count..]) == digest.channel_hashes;
     match (0..=records.len()).find(explains) {
-        Some(count) => NewRecords { count, gap: false },
-        // Had no more come than the window holds, one of its ends would have explained the hashes.
-        None => NewRecords { count: records.len(), gap: true },
+        Some(count) => NewRecords { count, missed: Vec::new() },
+        // Had no more come than the window holds, one of its ends would have explained the hashes: so all of it is
+        // new, and what it does not explain was missed.
+        None => {
+            let explained = extended(before, records);
+            let is_missed =
+                |channel: &Channel| explained.get(*channel) != digest.channel_hashes.get(*channel);
+            NewRecords { count: records.len(), missed: Channel::ALL.into_iter().filter(is_missed).collect() }
+        }
     }
 }
 
@@ -53,22 +60,28 @@ mod tests {
     fn a_window_that_did_not_move_adds_nothing() {
         let seen = digest(&[line(1), line(2)], 2);
         let found = new_records(Some(&seen.channel_hashes), &seen);
-        assert_eq!(found, NewRecords { count: 0, gap: false });
+        assert_eq!(found, NewRecords { count: 0, missed: Vec::new() });
     }
 
     #[test]
     fn only_what_came_since_is_new() {
         let before = digest(&[line(1), line(2)], 2);
         let after = digest(&[line(1), line(2), line(3)], 3);
-        assert_eq!(new_records(Some(&before.channel_hashes), &after), NewRecords { count: 1, gap: false });
-        assert_eq!(new_records(None, &before), NewRecords { count: 2, gap: false });
+        assert_eq!(
+            new_records(Some(&before.channel_hashes), &after),
+            NewRecords { count: 1, missed: Vec::new() }
+        );
+        assert_eq!(new_records(None, &before), NewRecords { count: 2, missed: Vec::new() });
     }
 
     #[test]
     fn two_equal_records_are_two() {
         let before = digest(&[line(1)], 1);
         let after = digest(&[line(1), line(1)], 2);
-        assert_eq!(new_records(Some(&before.channel_hashes), &after), NewRecords { count: 1, gap: false });
+        assert_eq!(
+            new_records(Some(&before.channel_hashes), &after),
+            NewRecords { count: 1, missed: Vec::new() }
+        );
     }
 
     #[test]
@@ -76,6 +89,6 @@ mod tests {
         let all: Vec<Record> = (0..9).map(line).collect();
         let after = digest(&all, 3);
         let found = new_records(Some(&digest(&all[..2], 2).channel_hashes), &after);
-        assert_eq!(found, NewRecords { count: 3, gap: true });
+        assert_eq!(found, NewRecords { count: 3, missed: vec![Channel::LineRendered] });
     }
 }

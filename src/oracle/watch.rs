@@ -183,7 +183,7 @@ impl Watcher {
                 digest: Arc::clone(&digest),
                 framebuffer: match_name(sighting.framebuffer).to_owned(),
                 new_records: new.count,
-                gap: new.gap,
+                missed: new.missed.iter().map(|channel| channel.name().to_owned()).collect(),
                 restarted: sighting.restarted,
             },
         );

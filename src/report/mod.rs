@@ -1,1 +1,7 @@
-//! (empty)
+//! Journal events in, text out. A report steers nothing and writes only to the writer it is given.
+//!
+//! Start reading at [`terminal`]: what a person sees while a run goes on, and what stays when it is piped.
+
+pub mod failure;
+pub mod style;
+pub mod terminal;

@@ -30,10 +30,8 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DiscoveryError> {
     let mut scripts = Vec::new();
     for path in paths {
         let found = scripts.len();
-        search(path, &mut scripts).map_err(|(path, source)| DiscoveryError::Read {
-            path: path.display().to_string(),
-            source,
-        })?;
+        search(path, &mut scripts)
+            .map_err(|(path, source)| DiscoveryError::Read { path: path.display().to_string(), source })?;
         if scripts.len() == found {
             return Err(DiscoveryError::Empty { path: path.display().to_string() });
         }
@@ -85,7 +83,8 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let found = discover(&[folder.path().to_owned(), folder.path().join("b.lua")]).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_owned()).collect();
+        let names: Vec<_> =
+            found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_owned()).collect();
         assert_eq!(names, [PathBuf::from("a/c.lua"), PathBuf::from("b.lua")]);
     }
 

@@ -29,6 +29,8 @@ pub struct RunOptions {
     pub project: Project,
     /// The lane's name.
     pub lane: String,
+    /// The value of `PATH`, where QEMU is looked for.
+    pub search_path: std::ffi::OsString,
     /// Only scenarios whose name or file contains this.
     pub filter: Option<String>,
     /// Only scenarios with this tag.
@@ -198,10 +200,13 @@ pub async fn run(
     let folder = new_run_folder(&options.artifacts)
         .map_err(|source| RunError::Folder { folder: options.artifacts.clone(), source })?;
     summary.folder = Some(folder.clone());
-    tell(events, RunEvent::Began { folder: folder.clone(), total: selected.len(), lane: options.lane.clone() });
+    tell(
+        events,
+        RunEvent::Began { folder: folder.clone(), total: selected.len(), lane: options.lane.clone() },
+    );
 
     let deadline = watch_deadline(options.timeout, cancel);
-    let mut executor = execute::Executor::new(profile, folder, options.params, deadline.cancel.clone());
+    let mut executor = execute::Executor::new(profile, folder, &options, deadline.cancel.clone());
     let mut stop = false;
     for (script, scenario) in selected {
         if stop || deadline.cancel.is_cancelled() {

@@ -108,9 +108,13 @@ fn digest_json(event: &Event) -> Option<Json> {
 fn digests_seen(matcher: &Matcher, events: &[Arc<Event>]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut nearest: Option<(Comparison, Json)> = None;
+    let mut unseen: Vec<&str> = Vec::new();
     for event in events {
         let name = match &event.body {
-            Body::DigestUpdated { .. } => "digest",
+            Body::DigestUpdated { missed, .. } => {
+                unseen.extend(missed.iter().map(String::as_str));
+                "digest"
+            }
             Body::DigestRecord { record, .. } => record.name(),
             _ => continue,
         };
@@ -129,6 +133,16 @@ fn digests_seen(matcher: &Matcher, events: &[Arc<Event>]) -> String {
     }
     let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let mut text = format!("seen since the last match: {}", counts.join(", "));
+    unseen.sort_unstable();
+    unseen.dedup();
+    if !unseen.is_empty() {
+        // A digest shows only its newest records; the channel hashes tell that others came and went between two looks.
+        text.push_str(&format!(
+            "\nhappened, but left the digest before it was on the screen: {}; wait for a record that stays the newest, \
+             for a channel hash, or judge the drain",
+            unseen.join(", ")
+        ));
+    }
     if let Some((comparison, value)) = nearest {
         let misses: Vec<String> = comparison.misses.iter().map(ToString::to_string).collect();
         text.push_str(&format!("\nnearest miss: {}\n              ({})", show(&value), misses.join("; ")));

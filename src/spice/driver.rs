@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{ChannelError, Machine};
@@ -43,7 +44,10 @@ pub(super) fn lock<M>(machine: &Mutex<M>) -> MutexGuard<'_, M> {
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Moves bytes until the channel ends. `sink` gets the events of each batch, after the batch's last message
+/// How long a cancelled channel waits for the server to take it in.
+const ESTABLISH_GRACE: Duration = Duration::from_secs(2);
+
+/// Moves bytes until the channel ends. A cancelled channel ends once it is established. `sink` gets the events of each batch, after the batch's last message
 /// has been applied and the machine is unlocked.
 pub(super) async fn drive<M: Machine>(
     stream: Stream,
@@ -57,11 +61,15 @@ pub(super) async fn drive<M: Machine>(
     let mut inbox = Inbox::new(message_limit);
     let mut outbox = Outbox::default();
     outbox.collect(&mut *lock(machine));
+    let mut last_moment: Option<tokio::time::Instant> = None;
     loop {
         // Cancel safety: a read or write that loses the race has moved no bytes, a received request is never
         // dropped, and partial messages live in the boxes.
         tokio::select! {
-            () = cancel.cancelled() => return ChannelEnd::Cancelled,
+            () = cancel.cancelled(), if last_moment.is_none() => {
+                last_moment = Some(tokio::time::Instant::now() + ESTABLISH_GRACE);
+            }
+            () = wait_until(last_moment) => return ChannelEnd::Cancelled,
             read = reader.read_buf(inbox.room()) => match read {
                 Ok(0) => return ChannelEnd::Eof,
                 Ok(_) => {
@@ -95,6 +103,9 @@ pub(super) async fn drive<M: Machine>(
                 }
                 Request::Flush(done) => outbox.flush(done),
             },
+        }
+        if last_moment.is_some() && lock(machine).is_established() {
+            return ChannelEnd::Cancelled;
         }
     }
 }
@@ -194,6 +205,14 @@ impl Outbox {
     /// Nothing more can be sent; those who wait learn it by their dropped senders.
     fn close(&mut self) {
         *self = Self { is_closed: true, ..Self::default() };
+    }
+}
+
+/// Resolves at `due`; never without one.
+pub(super) async fn wait_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{
     BaseEvent, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, InputsChannel, InputsEvent,
     Machine, MainChannel, MainEvent,
 };
-use super::driver::{ChannelEnd, Request, chain, drive};
+use super::driver::{ChannelEnd, Request, chain, drive, wait_until};
 use super::link::{self, LinkRequest, PendingLink};
 use super::session::{Channels, CloseReason, SessionError, SessionEvent, SessionOptions};
 use super::transport::Stream;
@@ -31,7 +31,9 @@ pub(super) async fn run(
     finishing: watch::Sender<bool>,
     cancel: CancellationToken,
 ) {
-    let mut supervisor = Supervisor { options: Arc::new(options), events, cancel, tasks: JoinSet::new() };
+    let options = Arc::new(options);
+    let cancel_main = CancellationToken::new();
+    let mut supervisor = Supervisor { options, events, cancel, cancel_main, tasks: JoinSet::new() };
     match supervisor.open().await {
         Ok(channels) => {
             // When nobody waits for the session any more its guard has cancelled it.
@@ -52,6 +54,8 @@ struct Supervisor {
     options: Arc<SessionOptions>,
     events: Events,
     cancel: CancellationToken,
+    /// Main closes last: QEMU crashes when it goes away while another channel is being linked.
+    cancel_main: CancellationToken,
     tasks: JoinSet<(ChannelId, ChannelEnd)>,
 }
 
@@ -124,7 +128,7 @@ impl Supervisor {
         let machine = Arc::new(Mutex::new(MainChannel::new()));
         channels.counted.push((ChannelId::MAIN, Arc::clone(&machine) as _));
         let (says, setup) = mpsc::unbounded_channel();
-        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
         self.tasks.spawn(async move {
             let sink =
                 |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
@@ -142,8 +146,10 @@ impl Supervisor {
         what: &'static str,
     ) -> Result<Setup, SessionError> {
         let after = self.options.handshake_timeout;
-        match timeout(after, setup.recv()).await {
+        let word = timeout(after, setup.recv());
+        match self.cancel.run_until_cancelled(word).await.unwrap_or(Ok(None)) {
             Ok(Some(word)) => Ok(word),
+            Ok(None) if self.cancel.is_cancelled() => Err(SessionError::Ended(CloseReason::Shutdown)),
             Ok(None) => {
                 let end = self.tasks.join_next().await.and_then(Result::ok).map(|(_, end)| end);
                 Err(SessionError::Ended(close_reason(end)))
@@ -239,12 +245,20 @@ impl Supervisor {
         /// A machine that ends closes its channels in any order; only what outlasts this is a channel's own end.
         const MAIN_MAY_FOLLOW: Duration = Duration::from_millis(100);
         let mut reason = None;
+        let mut is_closing = false;
         let mut suspects: Vec<(Instant, ChannelId, ChannelEnd)> = Vec::new();
         loop {
+            if self.cancel.is_cancelled() && self.tasks.len() <= 1 {
+                self.cancel_main.cancel();
+            }
             let due = suspects.first().map(|(due, ..)| *due);
             // Cancel safety: `join_next` loses no task when the timer wins.
             let joined = tokio::select! {
                 joined = self.tasks.join_next() => joined,
+                () = self.cancel.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    continue;
+                }
                 () = wait_until(due) => {
                     let (_, channel, end) = suspects.remove(0);
                     let reason = if matches!(end, ChannelEnd::Eof) { None } else { Some(end.to_string()) };
@@ -271,13 +285,6 @@ impl Supervisor {
             }
         }
         reason.unwrap_or(CloseReason::Shutdown)
-    }
-}
-
-async fn wait_until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

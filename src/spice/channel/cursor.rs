@@ -86,4 +86,9 @@ impl Machine for CursorChannel {
     fn counters(&self) -> &Counters {
         &self.base.counters
     }
+
+    /// SET_ACK and INIT.
+    fn is_established(&self) -> bool {
+        self.base.counters.messages >= 2
+    }
 }

@@ -276,6 +276,11 @@ impl Machine for DisplayChannel {
     fn counters(&self) -> &Counters {
         &self.base.counters
     }
+
+    /// SET_ACK may be sent before the server has read INIT, what follows it is not.
+    fn is_established(&self) -> bool {
+        self.base.counters.messages >= 2
+    }
 }
 
 /// The images of a draw in decoding order: sources, then brushes.

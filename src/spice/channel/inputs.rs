@@ -133,4 +133,8 @@ impl Machine for InputsChannel {
     fn counters(&self) -> &Counters {
         &self.base.counters
     }
+
+    fn is_established(&self) -> bool {
+        self.base.counters.messages >= 1
+    }
 }

@@ -137,4 +137,8 @@ impl Machine for MainChannel {
     fn counters(&self) -> &Counters {
         &self.base.counters
     }
+
+    fn is_established(&self) -> bool {
+        true
+    }
 }

@@ -43,6 +43,9 @@ pub trait Machine {
 
     /// What was counted so far.
     fn counters(&self) -> &Counters;
+
+    /// Whether the server has taken the channel in. QEMU crashes on channels that close before that.
+    fn is_established(&self) -> bool;
 }
 
 /// Why a channel cannot go on. The message number counts received messages from 1.

@@ -8,6 +8,9 @@
 //! Start with [`Picture`]; [`bitmap`] is the simplest decoder.
 
 pub mod bitmap;
+pub mod glz;
+pub mod lz;
+mod units;
 
 use thiserror::Error;
 
@@ -102,6 +105,12 @@ pub enum CodecError {
         wanted: u64,
         /// The value found.
         got: u64,
+    },
+    /// A pixel type that the image type does not carry.
+    #[error("pixel type does not belong in a {container} image")]
+    ForeignPixelType {
+        /// SPICE's name of the image type.
+        container: &'static str,
     },
     /// The data ends before the image is complete.
     #[error("data ends at byte {offset} with {produced} of {wanted} units produced")]

@@ -10,7 +10,7 @@ use super::cache::{ImageCache, PaletteCache};
 use super::paint::{self, Mask, Place};
 use super::pixels::Surface;
 use super::rop::Rop;
-use crate::spice::codec::{CodecError, Picture, bitmap};
+use crate::spice::codec::{CodecError, Picture, bitmap, glz, lz};
 use crate::spice::limits::Limits;
 use crate::spice::wire::display::{InvalList, SurfaceCreate};
 use crate::spice::wire::draw::{CopyBits, DisplayBase, DrawFill, DrawOpaque};
@@ -117,6 +117,7 @@ pub struct Canvas {
     images: ImageCache,
     image_cache_pixels: u64,
     palettes: PaletteCache,
+    dictionary: glz::Dictionary,
     /// Set by an image that is refused softly, read by the draw it belongs to.
     skip_reason: Option<&'static str>,
 }
@@ -133,6 +134,7 @@ impl Canvas {
             images: ImageCache::new(options.image_cache_pixels),
             image_cache_pixels: options.image_cache_pixels,
             palettes: PaletteCache::default(),
+            dictionary: glz::Dictionary::new(options.glz_window_pixels),
             skip_reason: None,
         }
     }
@@ -366,14 +368,23 @@ impl Canvas {
                 }
                 .map_err(in_image)?
             }
+            ImageData::LzRgb(data) => {
+                lz::decode(data.0, lz::Container::Rgb, width, height, limits).map_err(in_image)?
+            }
+            ImageData::LzPlt(image) => {
+                let palette = self.resolve_palette(&image.palette, image.flags)?;
+                let palette = palette.as_ref().map_or(&[][..], |colours| colours.as_slice());
+                lz::decode(image.data, lz::Container::Plt(palette), width, height, limits)
+                    .map_err(in_image)?
+            }
+            ImageData::GlzRgb(data) => {
+                self.dictionary.decode(data.0, width, height, limits).map_err(in_image)?
+            }
             ImageData::Quic(_)
             | ImageData::Jpeg(_)
             | ImageData::JpegAlpha(_)
             | ImageData::Lz4(_)
-            | ImageData::ZlibGlzRgb(_)
-            | ImageData::LzRgb(_)
-            | ImageData::LzPlt(_)
-            | ImageData::GlzRgb(_) => return unsupported(kind),
+            | ImageData::ZlibGlzRgb(_) => return unsupported(kind),
         };
         let (wanted, got) = ((width, height), (picture.width, picture.height));
         if wanted != got {

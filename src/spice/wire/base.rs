@@ -251,3 +251,130 @@ pub mod client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::client::{Ack, AckSync, MigrateFlushMark, Pong};
+    use super::*;
+    use crate::spice::wire::testing::{annotated, check};
+
+    #[test]
+    fn server_messages_are_their_bytes() {
+        check(&Migrate { flags: 3 }, 1, &annotated("03000000 flags"));
+        check(&MigrateData { data: Rest(b"ab") }, 2, &annotated("6162 data"));
+        check(
+            &SetAck { generation: 1, window: 20 },
+            3,
+            &annotated(
+                "01000000 generation
+                 14000000 window",
+            ),
+        );
+        check(
+            &Ping { id: 7, timestamp: 0x0102_0304_0506_0708, data: Rest(&[0xaa]) },
+            4,
+            &annotated(
+                "07000000 id
+                 0807060504030201 timestamp
+                 aa data",
+            ),
+        );
+        let entry = WaitForChannel { channel_type: 2, channel_id: 1, message_serial: 9 };
+        check(
+            &WaitForChannels { wait_list: vec![entry] },
+            5,
+            &annotated(
+                "01 count
+                 02 channel_type
+                 01 channel_id
+                 0900000000000000 message_serial",
+            ),
+        );
+        check(
+            &Disconnecting { time_stamp: 1, reason: 7 },
+            6,
+            &annotated(
+                "0100000000000000 time_stamp
+                 07000000 reason",
+            ),
+        );
+        check(
+            &Notify {
+                time_stamp: 1,
+                severity: Severity::WARN,
+                visibility: 2,
+                what: 3,
+                message: Counted(b"hi"),
+            },
+            7,
+            &annotated(
+                "0100000000000000 time_stamp
+                 01000000 severity
+                 02000000 visibility
+                 03000000 what
+                 02000000 message_len
+                 6869 message",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_notice_may_be_followed_by_its_nul() {
+        let bytes =
+            annotated("0000000000000000 . \n 00000000 . \n 00000000 . \n 00000000 . \n 01000000 . \n 6100 a");
+        assert_eq!(Notify::from_body(&bytes).map(|notify| notify.message), Ok(Counted(b"a")));
+    }
+
+    #[test]
+    fn client_messages_are_their_bytes() {
+        check(&AckSync { generation: 1 }, 1, &annotated("01000000 generation"));
+        check(&Ack {}, 2, &[]);
+        check(
+            &Pong { id: 7, timestamp: 8 },
+            3,
+            &annotated(
+                "07000000 id
+                 0800000000000000 timestamp",
+            ),
+        );
+        check(&MigrateFlushMark {}, 4, &[]);
+        check(&client::MigrateData { data: Rest(b"ab") }, 5, &annotated("6162 data"));
+    }
+
+    #[test]
+    fn a_list_holds_messages_at_offsets() {
+        let list = List { messages: vec![(102, &[][..]), (5, &[0][..])] };
+        check(
+            &list,
+            8,
+            &annotated(
+                "0200 count
+                 0a000000 offset_0
+                 10000000 offset_1
+                 6600 type
+                 00000000 size
+                 0500 type
+                 01000000 size
+                 00 body",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_list_behind_a_full_header_starts_where_the_header_says() {
+        let body =
+            annotated("ffff main_message \n 0100 count \n 08000000 offset \n 6600 type \n 00000000 size");
+        assert_eq!(List::decode_at(&body, 2), Ok(List { messages: vec![(102, &[][..])] }));
+        assert!(List::decode_at(&body, 200).is_err());
+    }
+
+    #[test]
+    fn lists_in_lists_and_too_many_are_refused() {
+        let nested = annotated("0100 count \n 06000000 offset \n 0800 type \n 00000000 size");
+        assert!(matches!(List::from_body(&nested), Err(WireError::UnknownValue { got: 8, .. })));
+        let many = [&65_u16.to_le_bytes()[..], &[0; 65 * 4]].concat();
+        assert!(matches!(List::from_body(&many), Err(WireError::OverLimit { got: 65, .. })));
+        let beyond = annotated("0100 count \n ffffff7f offset");
+        assert!(matches!(List::from_body(&beyond), Err(WireError::Truncated { .. })));
+    }
+}

@@ -139,3 +139,69 @@ message_set! {
         InvalAll(InvalAll),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spice::wire::testing::{annotated, check};
+
+    fn shape(data: &[u8]) -> Cursor<'_> {
+        let header = CursorHeader { unique: 5, kind: 0, width: 1, height: 2, hot_spot_x: 3, hot_spot_y: 4 };
+        Cursor { flags: Cursor::CACHE_ME, header: Some(header), data }
+    }
+
+    #[test]
+    fn messages_with_a_shape_are_their_bytes() {
+        let cursor = "0200 flags
+                      0500000000000000 unique
+                      00 type
+                      0100 width
+                      0200 height
+                      0300 hot_spot_x
+                      0400 hot_spot_y
+                      aabb data";
+        let init = format!(
+            "0a00 x \n fbff y \n 0100 trail_length \n 0200 trail_frequency \n 01 visible \n {cursor}"
+        );
+        let position = Point16 { x: 10, y: -5 };
+        check(
+            &Init { position, trail_length: 1, trail_frequency: 2, visible: 1, cursor: shape(&[0xaa, 0xbb]) },
+            101,
+            &annotated(&init),
+        );
+        let set = format!("0a00 x \n fbff y \n 01 visible \n {cursor}");
+        check(&Set { position, visible: 1, cursor: shape(&[0xaa, 0xbb]) }, 103, &annotated(&set));
+    }
+
+    #[test]
+    fn init_without_a_cursor_is_eleven_bytes() {
+        let cursor = Cursor { flags: Cursor::NONE, header: None, data: &[] };
+        let init =
+            Init { position: Point16::default(), trail_length: 0, trail_frequency: 0, visible: 1, cursor };
+        check(&init, 101, &annotated("0000000000000000010100 all"));
+    }
+
+    #[test]
+    fn plain_messages_are_their_bytes() {
+        check(&Reset {}, 102, &[]);
+        check(
+            &Move { position: Point16 { x: 1, y: 2 } },
+            104,
+            &annotated(
+                "0100 x
+                 0200 y",
+            ),
+        );
+        check(&Hide {}, 105, &[]);
+        check(
+            &Trail { length: 1, frequency: 2 },
+            106,
+            &annotated(
+                "0100 length
+                 0200 frequency",
+            ),
+        );
+        check(&InvalOne { id: 7 }, 107, &annotated("0700000000000000 id"));
+        check(&InvalAll {}, 108, &[]);
+    }
+}

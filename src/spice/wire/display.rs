@@ -380,3 +380,217 @@ pub mod client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::client::{Init, PreferredCompression};
+    use super::*;
+    use crate::spice::wire::testing::{annotated, check};
+
+    const RECT: Rect = Rect { left: 1, top: 2, right: 3, bottom: 4 };
+
+    #[test]
+    fn surface_messages_are_their_bytes() {
+        check(
+            &Mode { x_res: 640, y_res: 480, bits: 32 },
+            101,
+            &annotated(
+                "80020000 x_res
+                 e0010000 y_res
+                 20000000 bits",
+            ),
+        );
+        check(&Mark {}, 102, &[]);
+        check(&Reset {}, 103, &[]);
+        check(
+            &SurfaceCreate {
+                surface_id: 0,
+                width: 640,
+                height: 480,
+                format: 32,
+                flags: SurfaceCreate::PRIMARY,
+            },
+            314,
+            &annotated(
+                "00000000 surface_id
+                 80020000 width
+                 e0010000 height
+                 20000000 format
+                 01000000 flags",
+            ),
+        );
+        check(&SurfaceDestroy { surface_id: 5 }, 315, &annotated("05000000 surface_id"));
+        let head = Head { monitor_id: 1, surface_id: 2, width: 3, height: 4, x: 5, y: 6, flags: 7 };
+        check(
+            &MonitorsConfig { max_allowed: 1, heads: vec![head] },
+            317,
+            &annotated(
+                "0100 count
+                 0100 max_allowed
+                 01000000 monitor_id
+                 02000000 surface_id
+                 03000000 width
+                 04000000 height
+                 05000000 x
+                 06000000 y
+                 07000000 flags",
+            ),
+        );
+    }
+
+    #[test]
+    fn cache_messages_are_their_bytes() {
+        check(
+            &InvalList { resources: vec![ResourceId { kind: 1, id: 0x99 }] },
+            105,
+            &annotated(
+                "0100 count
+                 01 type
+                 9900000000000000 id",
+            ),
+        );
+        let entry = WaitForChannel { channel_type: 2, channel_id: 1, message_serial: 9 };
+        check(
+            &InvalAllPixmaps { wait_list: vec![entry] },
+            106,
+            &annotated(
+                "01 count
+                 02 channel_type
+                 01 channel_id
+                 0900000000000000 message_serial",
+            ),
+        );
+        check(&InvalPalette { id: 3 }, 107, &annotated("0300000000000000 id"));
+        check(&InvalAllPalettes {}, 108, &[]);
+    }
+
+    #[test]
+    fn stream_messages_are_their_bytes() {
+        check(
+            &StreamCreate {
+                surface_id: 0,
+                id: 1,
+                flags: 1,
+                codec_type: 1,
+                stamp: 2,
+                stream_width: 96,
+                stream_height: 97,
+                src_width: 98,
+                src_height: 99,
+                dest: RECT,
+                clip: Clip::Rects(vec![RECT]),
+            },
+            122,
+            &annotated(
+                "00000000 surface_id
+                 01000000 id
+                 01 flags
+                 01 codec_type
+                 0200000000000000 stamp
+                 60000000 stream_width
+                 61000000 stream_height
+                 62000000 src_width
+                 63000000 src_height
+                 02000000010000000400000003000000 dest
+                 01 clip_type
+                 01000000 clip_count
+                 02000000010000000400000003000000 clip_rect",
+            ),
+        );
+        check(
+            &StreamData { id: 1, multi_media_time: 2, data: Counted(&[0xff]) },
+            123,
+            &annotated(
+                "01000000 id
+                 02000000 multi_media_time
+                 01000000 data_size
+                 ff data",
+            ),
+        );
+        check(
+            &StreamClip { id: 1, clip: Clip::None },
+            124,
+            &annotated(
+                "01000000 id
+                 00 clip_type",
+            ),
+        );
+        check(&StreamDestroy { id: 1 }, 125, &annotated("01000000 id"));
+        check(&StreamDestroyAll {}, 126, &[]);
+        check(
+            &StreamDataSized {
+                id: 1,
+                multi_media_time: 2,
+                width: 3,
+                height: 4,
+                dest: RECT,
+                data: Counted(&[5]),
+            },
+            316,
+            &annotated(
+                "01000000 id
+                 02000000 multi_media_time
+                 03000000 width
+                 04000000 height
+                 02000000010000000400000003000000 dest
+                 01000000 data_size
+                 05 data",
+            ),
+        );
+        check(
+            &StreamActivateReport { stream_id: 1, unique_id: 2, max_window_size: 5, timeout_ms: 1000 },
+            319,
+            &annotated(
+                "01000000 stream_id
+                 02000000 unique_id
+                 05000000 max_window_size
+                 e8030000 timeout_ms",
+            ),
+        );
+    }
+
+    #[test]
+    fn gl_messages_are_their_bytes() {
+        check(
+            &GlScanoutUnix { width: 1, height: 2, stride: 3, drm_fourcc_format: 4, flags: 1 },
+            320,
+            &annotated(
+                "01000000 width
+                 02000000 height
+                 03000000 stride
+                 04000000 drm_fourcc_format
+                 01000000 flags",
+            ),
+        );
+        check(
+            &GlDraw { x: 1, y: 2, w: 3, h: 4 },
+            321,
+            &annotated(
+                "01000000 x
+                 02000000 y
+                 03000000 w
+                 04000000 h",
+            ),
+        );
+    }
+
+    #[test]
+    fn client_messages_are_their_bytes() {
+        check(
+            &Init {
+                pixmap_cache_id: 1,
+                pixmap_cache_size: 20 << 20,
+                glz_dictionary_id: 1,
+                glz_dictionary_window_size: 16 << 20,
+            },
+            101,
+            &annotated(
+                "01 pixmap_cache_id
+                 0000400100000000 pixmap_cache_size
+                 01 glz_dictionary_id
+                 00000001 glz_dictionary_window_size",
+            ),
+        );
+        check(&PreferredCompression { image_compression: 1 }, 103, &annotated("01 image_compression"));
+    }
+}

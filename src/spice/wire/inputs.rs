@@ -124,3 +124,63 @@ pub mod client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::client::{
+        KeyDown, KeyModifiers as SetModifiers, KeyScancode, KeyUp, MouseMotion, MousePosition, MousePress,
+        MouseRelease,
+    };
+    use super::*;
+    use crate::spice::wire::testing::{annotated, check};
+
+    #[test]
+    fn server_messages_are_their_bytes() {
+        check(&Init { modifiers: modifier::NUM_LOCK }, 101, &annotated("0200 modifiers"));
+        check(&KeyModifiers { modifiers: modifier::CAPS_LOCK }, 102, &annotated("0400 modifiers"));
+        check(&MouseMotionAck {}, 111, &[]);
+    }
+
+    #[test]
+    fn client_messages_are_their_bytes() {
+        check(&KeyDown { code: 0x1e }, 101, &annotated("1e000000 code"));
+        check(&KeyUp { code: 0x9e }, 102, &annotated("9e000000 code"));
+        check(&SetModifiers { modifiers: 1 }, 103, &annotated("0100 modifiers"));
+        check(&KeyScancode { scancodes: Rest(&[0xe0, 0x4d]) }, 104, &annotated("e04d scancodes"));
+        check(
+            &MouseMotion { dx: -1, dy: 2, buttons: 1 },
+            111,
+            &annotated(
+                "ffffffff dx
+                 02000000 dy
+                 0100 buttons",
+            ),
+        );
+        check(
+            &MousePosition { x: 3, y: 4, buttons: 0, display_id: 1 },
+            112,
+            &annotated(
+                "03000000 x
+                 04000000 y
+                 0000 buttons
+                 01 display_id",
+            ),
+        );
+        check(
+            &MousePress { button: 3, buttons: 4 },
+            113,
+            &annotated(
+                "03 button
+                 0400 buttons",
+            ),
+        );
+        check(
+            &MouseRelease { button: 3, buttons: 0 },
+            114,
+            &annotated(
+                "03 button
+                 0000 buttons",
+            ),
+        );
+    }
+}

@@ -276,3 +276,114 @@ pub mod client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::client::{AgentStart, AttachChannels, MigrateConnectError, MouseModeRequest};
+    use super::*;
+    use crate::spice::wire::link::ChannelType;
+    use crate::spice::wire::testing::{annotated, check};
+
+    #[test]
+    fn session_messages_are_their_bytes() {
+        check(
+            &Init {
+                session_id: 0x1122_3344,
+                display_channels_hint: 1,
+                supported_mouse_modes: 3,
+                current_mouse_mode: 1,
+                agent_connected: 0,
+                agent_tokens: 10,
+                multi_media_time: 5,
+                ram_hint: 6,
+            },
+            103,
+            &annotated(
+                "44332211 session_id
+                 01000000 display_channels_hint
+                 03000000 supported_mouse_modes
+                 01000000 current_mouse_mode
+                 00000000 agent_connected
+                 0a000000 agent_tokens
+                 05000000 multi_media_time
+                 06000000 ram_hint",
+            ),
+        );
+        let channel = |kind, id| ChannelId { channel_type: ChannelType(kind), id };
+        check(
+            &ChannelsList { channels: vec![channel(2, 0), channel(4, 0), channel(3, 0)] },
+            104,
+            &annotated(
+                "03000000 count
+                 0200 display_0
+                 0400 cursor_0
+                 0300 inputs_0",
+            ),
+        );
+        check(
+            &MouseMode { supported: 3, current: 2 },
+            105,
+            &annotated(
+                "0300 supported
+                 0200 current",
+            ),
+        );
+        check(&MultiMediaTime { time: 9 }, 106, &annotated("09000000 time"));
+        check(
+            &Name { name: Counted(b"vm\0") },
+            113,
+            &annotated(
+                "03000000 size
+                 766d00 name",
+            ),
+        );
+        let uuid = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        check(&Uuid { uuid }, 114, &annotated("000102030405060708090a0b0c0d0e0f uuid"));
+    }
+
+    #[test]
+    fn agent_messages_are_their_bytes() {
+        check(&AgentConnected {}, 107, &[]);
+        check(&AgentDisconnected { error_code: 1 }, 108, &annotated("01000000 error_code"));
+        check(&AgentData { data: Rest(&[1, 2]) }, 109, &annotated("0102 data"));
+        check(&AgentToken { num_tokens: 5 }, 110, &annotated("05000000 num_tokens"));
+        check(&AgentConnectedTokens { num_tokens: 5 }, 115, &annotated("05000000 num_tokens"));
+    }
+
+    #[test]
+    fn migration_messages_are_their_bytes() {
+        let target = || MigrationTarget { port: 5900, sport: 5901, data: Rest(&[0; 4]) };
+        let bytes = annotated(
+            "0c17 port
+             0d17 sport
+             00000000 data",
+        );
+        check(&MigrateBegin { target: target() }, 101, &bytes);
+        check(&MigrateCancel {}, 102, &[]);
+        check(&MigrateSwitchHost { target: target() }, 111, &bytes);
+        check(&MigrateEnd {}, 112, &[]);
+        check(&MigrateBeginSeamless { target: target() }, 116, &bytes);
+        check(&MigrateDstSeamlessAck {}, 117, &[]);
+        check(&MigrateDstSeamlessNack {}, 118, &[]);
+    }
+
+    #[test]
+    fn client_messages_are_their_bytes() {
+        check(&MigrateConnectError {}, 103, &[]);
+        check(&AttachChannels {}, 104, &[]);
+        check(&MouseModeRequest { mode: 2 }, 105, &annotated("0200 mode"));
+        check(&AgentStart { num_tokens: u32::MAX }, 106, &annotated("ffffffff num_tokens"));
+        check(&client::AgentData { data: Rest(&[1]) }, 107, &annotated("01 data"));
+        check(&client::AgentToken { num_tokens: 1 }, 108, &annotated("01000000 num_tokens"));
+    }
+
+    #[test]
+    fn a_channel_count_is_believed_only_as_far_as_the_body_reaches() {
+        let bytes = annotated("ffffffff count \n 0200 display_0");
+        let error = ChannelsList::from_body(&bytes);
+        assert_eq!(
+            error,
+            Err(WireError::Truncated { field: "", wanted: 0xffff_ffff * 2, offset: 4, left: 2 })
+        );
+    }
+}

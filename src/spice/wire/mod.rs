@@ -19,6 +19,8 @@ pub mod image;
 pub mod inputs;
 pub mod link;
 pub mod main;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod types;
 
 pub use bytes::{Field, Message, Reader, WireError, Writer};

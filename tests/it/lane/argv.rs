@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backstaff::lane::plan::{Accelerator, Capability, Need, resolve_acceleration};
+use backstaff::lane::handle::Capability;
+use backstaff::lane::plan::{Accelerator, Need, resolve_acceleration};
 use backstaff::lane::platform::{KvmProof, Platform};
 use backstaff::lane::profile::AccelRequest;
 use backstaff::lane::{Plan, Profile, plan};

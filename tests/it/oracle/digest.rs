@@ -1,8 +1,9 @@
 //! A watch over a screen that a test paints, in simulated time.
 
 use crate::digest::screen::Screen;
+use backstaff::console::Area;
 use backstaff::oracle::digest::{
-    DigestReader, DigestWatch, Match, ReadingError, Rect, Sighting, Source, Verdict, WatchEvent,
+    DigestReader, DigestWatch, Match, ReadingError, Sighting, Source, Verdict, WatchEvent,
 };
 use std::time::{Duration, Instant};
 use visual_digest::{
@@ -25,12 +26,12 @@ impl Pair {
         Self { watch: DigestWatch::new(), screen, now: Instant::now() }
     }
 
-    fn region(&self) -> Rect {
+    fn region(&self) -> Area {
         let (left, top) = region_origin(self.screen.width, self.screen.height);
-        Rect { left, top, right: left + REGION_SIZE, bottom: top + REGION_SIZE }
+        Area { left, top, right: left + REGION_SIZE, bottom: top + REGION_SIZE }
     }
 
-    fn draw(&mut self, drawn: Rect) -> Option<WatchEvent> {
+    fn draw(&mut self, drawn: Area) -> Option<WatchEvent> {
         self.watch.handle_draw(self.now, self.screen.frame(), drawn)
     }
 
@@ -43,12 +44,12 @@ impl Pair {
     /// Draws a row of pixels at the top of the screen.
     fn draw_beside(&mut self, colour: [u8; 3]) -> Option<WatchEvent> {
         self.screen.fill(16, 16, 100, 1, colour);
-        self.draw(Rect { left: 16, top: 16, right: 116, bottom: 17 })
+        self.draw(Area { left: 16, top: 16, right: 116, bottom: 17 })
     }
 
     /// Inverts one module of the symbol, as an overlapping draw would.
     fn spoil_a_module(&mut self) -> Option<WatchEvent> {
-        let Rect { left, top, .. } = self.region();
+        let Area { left, top, .. } = self.region();
         let at = 24 * MODULE_SIZE;
         let colour = if self.screen.frame().row(top + at, left + at..left + at + 1)[1] == 0 {
             FOREGROUND
@@ -101,12 +102,12 @@ fn a_symbol_is_told_when_its_last_module_is_painted() {
     let old = pair.screen.pixels.clone();
     pair.screen.refresh(2, &[LINE, LINE]);
     let new = std::mem::replace(&mut pair.screen.pixels, old);
-    let Rect { left, top, right, bottom } = pair.region();
+    let Area { left, top, right, bottom } = pair.region();
     let mut told = Vec::new();
     for y in (top..bottom).step_by(4) {
         let rows = (y * 640 * 4) as usize..((y + 4) * 640 * 4) as usize;
         pair.screen.pixels[rows.clone()].copy_from_slice(&new[rows]);
-        told.extend(pair.draw(Rect { left, top: y, right, bottom: y + 4 }));
+        told.extend(pair.draw(Area { left, top: y, right, bottom: y + 4 }));
     }
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(sighting(told.pop()).digest.frame_counter, 2);
@@ -206,7 +207,7 @@ fn a_digest_elsewhere_is_followed() {
     for frame_counter in [1, 2] {
         let payload = visual_digest::encode(frame_counter, &ChannelHashes::default(), [].iter(), 0);
         pair.screen.paint_at(&payload, 40, 60);
-        let drawn = Rect { left: 40, top: 60, right: 220, bottom: 240 };
+        let drawn = Area { left: 40, top: 60, right: 220, bottom: 240 };
         assert_eq!(pair.draw(drawn), None);
         assert_eq!(sighting(pair.run_to_timeout()).digest.frame_counter, frame_counter);
     }
@@ -234,7 +235,7 @@ fn the_same_digest_on_a_new_surface_is_not_told_again() {
 fn a_new_surface_is_read_at_its_first_draw_wherever_that_is() {
     let mut pair = Pair::new();
     pair.screen.refresh(1, &[]);
-    let drawn = Rect { left: 0, top: 0, right: 1, bottom: 1 };
+    let drawn = Area { left: 0, top: 0, right: 1, bottom: 1 };
     assert_eq!(sighting(pair.draw(drawn)).digest.frame_counter, 1);
 }
 

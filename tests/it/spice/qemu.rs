@@ -24,6 +24,7 @@ pub(super) struct Screen {
 }
 
 /// Why QEMU tests cannot run here, said aloud.
+#[expect(clippy::print_stderr, reason = "a skipped test shall say so")]
 pub(super) fn is_missing() -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|folder| folder.join("qemu-system-x86_64").is_file());
@@ -38,7 +39,7 @@ pub(super) fn is_missing() -> bool {
 
 impl Qemu {
     /// Boots to the firmware's own screen. `spice` is the value of `-spice`, with `@S` for the socket's path.
-    pub(super) fn boot(vga: &str, spice: &str, extra: &[&str]) -> Self {
+    pub(super) fn boot(vga: &str, spice: &str, extra: &[String]) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let spice = spice.replace("@S", "spice");
         let child = Command::new("qemu-system-x86_64")

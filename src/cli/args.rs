@@ -1,0 +1,94 @@
+//! What people can type.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Tests the consoles of virtual machines: boots, watches, types, judges.
+#[derive(Debug, Parser)]
+#[command(name = "backstaff", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 all passed, 1 a scenario failed, 2 usage, 3 a script, profile or plan does \
+not load, 4 nothing selected, 16 a lane failed (the machine, not the test), 70 a bug in backstaff, 77 everything \
+skipped, 124 the run's deadline passed, 128+n ended by a signal."
+)]
+pub(super) struct Arguments {
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: ColorChoice,
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run scenarios, each on a fresh lane.
+    Run(RunCommand),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  backstaff run scenarios/canonical.lua\n  \
+backstaff run scenarios --tag smoke --lane sextant --fail-fast\n  \
+backstaff run login.lua --param user=root --artifacts build/logs")]
+pub(super) struct RunCommand {
+    /// Scripts, and folders to search for `*.lua` [default: scenarios].
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// The lane to run on; profiles are `NAME.toml` in `lanes` beside the script, in the project, or in `--lane-dir`.
+    #[arg(long, value_name = "NAME", env = "BACKSTAFF_LANE")]
+    pub(super) lane: Option<String>,
+    /// A further folder with lane profiles, searched first.
+    #[arg(long, value_name = "DIR")]
+    pub(super) lane_dir: Vec<PathBuf>,
+    /// Only scenarios whose name or file contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) filter: Option<String>,
+    /// Only scenarios with this tag.
+    #[arg(long, value_name = "TAG")]
+    pub(super) tag: Option<String>,
+    /// A parameter, in scripts `t.params.KEY`.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_param)]
+    pub(super) param: Vec<(String, String)>,
+    /// Where the run's folder is made.
+    #[arg(long, value_name = "DIR", default_value = "logs")]
+    pub(super) artifacts: PathBuf,
+    /// Deadline of the whole run in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(super) timeout: Option<Duration>,
+    /// Stop after the first scenario that does not pass.
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// Show only failures and the summary.
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+fn parse_param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("wants KEY=VALUE, such as user=root".to_owned()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "wants a number of seconds, such as 600".to_owned())?;
+    if seconds > 0.0 && seconds <= 1e7 {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("wants more than 0 and at most 10,000,000 seconds".to_owned())
+    }
+}

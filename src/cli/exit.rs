@@ -1,0 +1,85 @@
+//! How the process ends. Never 0 with a failure, never a count.
+
+use crate::runner::{Summary, Verdict};
+
+/// An exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitCode(pub u8);
+
+impl ExitCode {
+    /// All passed.
+    pub const PASSED: Self = Self(0);
+    /// A scenario failed.
+    pub const FAILED: Self = Self(1);
+    /// The command line is wrong.
+    pub const USAGE: Self = Self(2);
+    /// A script, profile or plan does not load.
+    pub const NOT_LOADED: Self = Self(3);
+    /// Nothing was selected.
+    pub const NOTHING: Self = Self(4);
+    /// A lane failed (the machine, not the test) and nothing else.
+    pub const LANE_FAILED: Self = Self(16);
+    /// Our bug.
+    pub const BUG: Self = Self(70);
+    /// Everything was skipped.
+    pub const SKIPPED: Self = Self(77);
+    /// The run's deadline passed.
+    pub const DEADLINE: Self = Self(124);
+
+    /// Ended by signal `number`.
+    pub fn signal(number: u8) -> Self {
+        Self(128_u8.saturating_add(number))
+    }
+
+    /// What a run amounts to. Several at once: the first of signal, 124, 3, 1, 16, 4, 77, 0.
+    pub fn of(summary: &Summary, signal: Option<u8>) -> Self {
+        let failures = [Verdict::Failed, Verdict::Error, Verdict::TimedOut];
+        if let Some(signal) = signal {
+            Self::signal(signal)
+        } else if summary.deadline_passed {
+            Self::DEADLINE
+        } else if summary.not_loaded > 0 {
+            Self::NOT_LOADED
+        } else if summary.count(&failures) > 0 {
+            Self::FAILED
+        } else if summary.count(&[Verdict::LaneFailed]) > 0 {
+            Self::LANE_FAILED
+        } else if summary.verdicts.is_empty() {
+            Self::NOTHING
+        } else if summary.count(&[Verdict::Skipped]) == summary.verdicts.len() {
+            Self::SKIPPED
+        } else {
+            Self::PASSED
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(verdicts: &[Verdict]) -> u8 {
+        ExitCode::of(&Summary { verdicts: verdicts.to_vec(), ..Summary::default() }, None).0
+    }
+
+    #[test]
+    fn the_gravest_outcome_decides() {
+        use Verdict::{Error, Failed, LaneFailed, Passed, Skipped, TimedOut};
+        assert_eq!(code(&[Passed, Skipped]), 0);
+        assert_eq!(code(&[Passed, Failed, LaneFailed]), 1);
+        assert_eq!(code(&[TimedOut]), 1);
+        assert_eq!(code(&[Error]), 1);
+        assert_eq!(code(&[Passed, LaneFailed]), 16);
+        assert_eq!(code(&[]), 4);
+        assert_eq!(code(&[Skipped, Skipped]), 77);
+    }
+
+    #[test]
+    fn a_signal_comes_first_then_the_deadline_then_what_did_not_load() {
+        let mut summary = Summary { verdicts: vec![Verdict::Failed], not_loaded: 1, ..Summary::default() };
+        assert_eq!(ExitCode::of(&summary, None).0, 3);
+        summary.deadline_passed = true;
+        assert_eq!(ExitCode::of(&summary, None).0, 124);
+        assert_eq!(ExitCode::of(&summary, Some(15)).0, 143);
+    }
+}

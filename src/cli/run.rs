@@ -1,0 +1,196 @@
+//! `backstaff run`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{ColorChoice, RunCommand};
+use super::exit::ExitCode;
+use crate::report::style::{Look, Tone};
+use crate::report::terminal::Terminal;
+use crate::runner::{self, DiscoveryError, Project, ProjectError, RunError, RunOptions};
+
+/// Runs scenarios and reports to stdout.
+pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
+    let look = look(color);
+    let quiet = command.quiet;
+    let options = match options(command) {
+        Ok(options) => options,
+        Err(refusal) => return refusal.say(look),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(look, &format!("cannot start the runtime: {error}"), None);
+            return ExitCode::LANE_FAILED;
+        }
+    };
+    let code = runtime.block_on(run_and_report(options, look, quiet));
+    // A script that is stuck in a single call keeps its thread; waiting for it would hang the exit.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCode {
+    let cancel = CancellationToken::new();
+    let received = Arc::new(AtomicU8::new(0));
+    if let Err(error) = watch_signals(&cancel, &received, look) {
+        complain(look, &format!("cannot watch for signals: {error}"), None);
+        return ExitCode::LANE_FAILED;
+    }
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let run = async move {
+        let sender = sender;
+        runner::run(options, &sender, &cancel).await
+    };
+    let mut terminal = Terminal::new(anstream::stdout(), look, quiet);
+    let (result, written) = tokio::join!(run, terminal.follow(&mut events));
+    let summary = match result {
+        Ok(summary) => summary,
+        Err(error) => return Refusal::from(error).say(look),
+    };
+    let signal = match received.load(Ordering::Acquire) {
+        0 => None,
+        number => Some(number),
+    };
+    // A reader that went away, as `| head` does, must not turn a verdict into a crash.
+    let _ = written.and_then(|()| terminal.summarize(&summary));
+    if summary.verdicts.is_empty() && summary.not_loaded == 0 {
+        let hint = "`--filter` looks for text in names and files, `--tag` for a tag";
+        complain(look, "no scenario was selected", Some(hint));
+    }
+    ExitCode::of(&summary, signal)
+}
+
+fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
+    let cwd =
+        std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
+    let paths = match command.paths.is_empty() {
+        true => vec![PathBuf::from("scenarios")],
+        false => command.paths,
+    };
+    let scripts = runner::discover(&paths)?;
+    let first = scripts.first().cloned().unwrap_or_default();
+    let project = Project::find(&first, &command.lane_dir, &cwd)?;
+    let lane = command.lane.or_else(|| project.default_lane.clone());
+    let lane = lane.ok_or_else(|| ProjectError::NoLane { known: project.lanes() })?;
+    Ok(RunOptions {
+        scripts,
+        project,
+        lane,
+        search_path: std::env::var_os("PATH").unwrap_or_default(),
+        filter: command.filter,
+        tag: command.tag,
+        params: command.param.into_iter().map(|(key, value)| (key, value.into())).collect(),
+        artifacts: command.artifacts,
+        timeout: command.timeout,
+        fail_fast: command.fail_fast,
+    })
+}
+
+/// First signal: let attempts tear down and report what there is. Second: leave at once; the kernel then ends every
+/// QEMU of ours.
+fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Look) -> std::io::Result<()> {
+    for (kind, number) in
+        [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)]
+    {
+        let mut signals = signal(kind)?;
+        let (cancel, received) = (cancel.clone(), Arc::clone(received));
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if received.swap(number, Ordering::AcqRel) != 0 {
+                    std::process::exit(i32::from(ExitCode::signal(number).0));
+                }
+                complain(look, "interrupted: taking the lane down, once more to leave at once", None);
+                cancel.cancel();
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Why a run did not begin.
+struct Refusal {
+    code: ExitCode,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Refusal {
+    fn usage(message: String) -> Self {
+        Self { code: ExitCode::USAGE, message, hint: None }
+    }
+
+    fn say(self, look: Look) -> ExitCode {
+        complain(look, &self.message, self.hint.as_deref());
+        self.code
+    }
+}
+
+impl From<DiscoveryError> for Refusal {
+    fn from(error: DiscoveryError) -> Self {
+        let hint = "scripts are files that end in `.lua`; name one, or a folder that holds some".to_owned();
+        Self { code: ExitCode::USAGE, message: chain(&error), hint: Some(hint) }
+    }
+}
+
+impl From<ProjectError> for Refusal {
+    fn from(error: ProjectError) -> Self {
+        Self { code: ExitCode::NOT_LOADED, message: chain(&error), hint: error.hint() }
+    }
+}
+
+impl From<RunError> for Refusal {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Project(error) => error.into(),
+            RunError::Folder { .. } => Self { code: ExitCode::USAGE, message: chain(&error), hint: None },
+        }
+    }
+}
+
+/// `outer: inner: cause`.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn complain(look: Look, message: &str, hint: Option<&str>) {
+    use std::io::Write as _;
+    let mut err = anstream::stderr();
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(err, "{} {message}", look.paint(Tone::Bad, "error:"));
+    if let Some(hint) = hint {
+        let _ = writeln!(err, "{} {hint}", look.paint(Tone::Warn, "hint:"));
+    }
+}
+
+/// Flag, then `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, `TERM=dumb`, then whether stdout is a terminal.
+fn look(color: ColorChoice) -> Look {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    let is_terminal = std::io::stdout().is_terminal();
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let is_refused = std::env::var_os("CLICOLOR").is_some_and(|value| value == "0");
+    let color = match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto if is_set("NO_COLOR") => false,
+        ColorChoice::Auto if is_set("CLICOLOR_FORCE") || is_set("FORCE_COLOR") => true,
+        ColorChoice::Auto => is_terminal && !is_refused && !is_dumb,
+    };
+    match color {
+        true => anstream::ColorChoice::Always.write_global(),
+        false => anstream::ColorChoice::Never.write_global(),
+    }
+    let live = is_terminal && !is_dumb && !is_set("CI") && !is_set("NO_COLOR");
+    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let width = width.or_else(|| {
+        rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col))
+    });
+    Look { color, live, width: width.filter(|&columns| columns > 0).unwrap_or(80) }
+}

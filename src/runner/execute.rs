@@ -1,0 +1,232 @@
+//! One attempt: a folder, a lane, the scenario, and the lane down again.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
+use crate::journal::{Body, Journal, Source};
+use crate::lane::kvm::prove_kvm;
+use crate::lane::plan::{Accelerator, resolve_acceleration};
+use crate::lane::platform::KvmProof;
+use crate::lane::platform_detect::DetectConfig;
+use crate::lane::profile::AccelRequest;
+use crate::lane::teardown::TeardownConfig;
+use crate::lane::{Lane, LaneError, Plan, Platform, Profile, plan};
+use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
+
+/// Runs attempts on fresh lanes of one profile.
+pub(super) struct Executor {
+    profile: Profile,
+    folder: PathBuf,
+    params: serde_json::Value,
+    search_path: OsString,
+    cancel: CancellationToken,
+    /// The same for every attempt of a run, once it was found.
+    plan: Option<Plan>,
+    attempts: usize,
+}
+
+impl Executor {
+    pub(super) fn new(
+        profile: Profile,
+        folder: PathBuf,
+        options: &RunOptions,
+        cancel: CancellationToken,
+    ) -> Self {
+        let params = options.params.clone().into();
+        let search_path = options.search_path.clone();
+        Self { profile, folder, params, search_path, cancel, plan: None, attempts: 0 }
+    }
+
+    pub(super) async fn attempt(
+        &mut self,
+        script: Script,
+        scenario: Scenario,
+        events: &mpsc::UnboundedSender<RunEvent>,
+    ) -> AttemptReport {
+        let began = Instant::now();
+        self.attempts += 1;
+        let folder = self
+            .folder
+            .join(format!("{:02}-{}", self.attempts, folder_name(&scenario.name)))
+            .join("attempt-1");
+        let journal =
+            std::fs::create_dir_all(&folder).and_then(|()| Journal::create(&folder.join("journal.ndjson")));
+        let (journal, mut failure) = match journal {
+            Ok(journal) => (journal, None),
+            Err(error) => {
+                let message = format!("the attempt's folder {} cannot be used: {error}", folder.display());
+                (Journal::new(), Some((Failure::new(FailureKind::LaneLost, message), 1)))
+            }
+        };
+        let file = script.path.display().to_string();
+        journal.append(
+            Source::Runner,
+            Body::AttemptBegan {
+                scenario: scenario.name.clone(),
+                file,
+                line: scenario.place.line,
+                lane: self.profile.name.clone(),
+                attempt: 1,
+            },
+        );
+        tell(events, RunEvent::AttemptBegan { scenario: scenario.clone(), journal: journal.clone() });
+        if failure.is_none() {
+            failure = self.on_lane(&script, &scenario, &journal, &folder).await;
+        }
+        let verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| Verdict::of(failure));
+        journal.append(
+            Source::Runner,
+            Body::AttemptEnded {
+                verdict: verdict.name().to_owned(),
+                reason: failure.as_ref().map(|(failure, _)| failure.to_string()),
+            },
+        );
+        let closing = journal.clone();
+        let _ = tokio::task::spawn_blocking(move || closing.close()).await;
+        let further_misses = failure.as_ref().map_or(0, |(_, count)| count.saturating_sub(1));
+        AttemptReport {
+            script,
+            scenario,
+            verdict,
+            failure: failure.map(|(failure, _)| failure),
+            further_misses,
+            took: began.elapsed(),
+            folder,
+            journal,
+        }
+    }
+
+    /// Returns the failure and how many expectations did not hold, or nothing when it passed.
+    async fn on_lane(
+        &mut self,
+        script: &Script,
+        scenario: &Scenario,
+        journal: &Journal,
+        folder: &Path,
+    ) -> Option<(Failure, usize)> {
+        let plan = match self.plan(journal, false).await {
+            Ok(plan) => plan,
+            Err(error) => return Some((lane_failure(&error), 1)),
+        };
+        if let Err(error) = store_plan(&plan, folder) {
+            let message = format!("the plan cannot be written to {}: {error}", folder.display());
+            return Some((Failure::new(FailureKind::LaneLost, message), 1));
+        }
+        let missing = scenario.needs.iter().find(|need| !plan.capabilities.contains(need));
+        if let Some(need) = missing {
+            let reason = format!("lane \"{}\" is not configured for {need}", plan.profile);
+            return Some((Failure::new(FailureKind::Skip, reason), 1));
+        }
+        let mut up = Lane::up(&plan, folder, journal, &self.cancel).await;
+        let may_emulate = plan.acceleration.requested == AccelRequest::Auto
+            && plan.acceleration.resolved == Accelerator::Kvm;
+        if matches!(up, Err(LaneError::Stopped)) && may_emulate {
+            // The proof ran a guest for a second; this one needed something that KVM lacks here.
+            up = match self.plan(journal, true).await {
+                Ok(plan) => Lane::up(&plan, folder, journal, &self.cancel).await,
+                Err(error) => Err(error),
+            };
+        }
+        let lane = match up {
+            Ok(lane) => lane,
+            Err(error) => return Some((lane_failure(&error), 1)),
+        };
+        let outcome = run_attempt(AttemptOptions {
+            script: script.clone(),
+            scenario: scenario.clone(),
+            journal: journal.clone(),
+            lane: lane.handle(),
+            folder: folder.to_owned(),
+            params: self.params.clone(),
+            cancel: self.cancel.clone(),
+        })
+        .await;
+        lane.down(TeardownConfig::default()).await;
+        match outcome {
+            Outcome::Passed => None,
+            Outcome::Failed(failure, count) => Some((*failure, count)),
+        }
+    }
+
+    /// Resolves the profile on this host. KVM is proven by running a guest, once, before anything relies on it.
+    async fn plan(&mut self, journal: &Journal, kvm_gave_up: bool) -> Result<Plan, LaneError> {
+        let plan = match &self.plan {
+            Some(plan) if !kvm_gave_up => plan.clone(),
+            _ => self.new_plan(kvm_gave_up).await?,
+        };
+        journal.append(
+            Source::Lane,
+            Body::Acceleration {
+                requested: plan.acceleration.requested.as_str().to_owned(),
+                resolved: plan.acceleration.resolved.as_str().to_owned(),
+                why: plan.acceleration.why.clone(),
+            },
+        );
+        self.plan = Some(plan.clone());
+        Ok(plan)
+    }
+
+    async fn new_plan(&self, kvm_gave_up: bool) -> Result<Plan, LaneError> {
+        let platform = Platform::detect(&DetectConfig::new(self.search_path.clone())).await?;
+        let requested = self.profile.machine.accel;
+        let proof = match (requested, kvm_gave_up) {
+            (AccelRequest::Tcg, _) => None,
+            (_, true) => Some(KvmProof::Broken { reason: LaneError::Stopped.to_string() }),
+            (_, false) => Some(self.kvm_proof(&platform).await?),
+        };
+        let acceleration = resolve_acceleration(requested, &platform, proof.as_ref())?;
+        Ok(plan(&self.profile, &platform, &acceleration)?)
+    }
+
+    async fn kvm_proof(&self, platform: &Platform) -> Result<KvmProof, LaneError> {
+        Ok(prove_kvm(platform, &self.folder.join("kvm-trial"), KVM_TRIAL).await?)
+    }
+}
+
+fn lane_failure(error: &LaneError) -> Failure {
+    let kind = match error {
+        LaneError::Cancelled => FailureKind::Cancelled,
+        _ => FailureKind::LaneLost,
+    };
+    let failure = Failure::new(kind, chain(error));
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// `outer: inner: cause`.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn store_plan(plan: &Plan, folder: &Path) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(plan)?;
+    std::fs::write(folder.join("plan.json"), text + "\n")
+}
+
+fn folder_name(name: &str) -> String {
+    let words: Vec<String> = name
+        .split(|char: char| !char.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let mut joined = words.join("-");
+    joined.truncate(FOLDER_NAME_CHARS);
+    joined
+}
+
+const KVM_TRIAL: Duration = Duration::from_secs(5);
+const FOLDER_NAME_CHARS: usize = 48;
