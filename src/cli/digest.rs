@@ -23,28 +23,28 @@ use crate::oracle::digest::{DigestReader, ReadingError};
 /// What `backstaff digest` can do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum DigestCommand {
-    /// Print the digest on a screenshot or in a payload as JSON
+    /// Print the digest on a screenshot or in a payload as JSON.
     ///
     /// FILE is a PNG screenshot, in which the symbol may be anywhere, or the bytes of a payload; its content tells,
     /// not its name. Exits with 0 when a digest was decoded, 2 when the file cannot be read or is neither, 3 when
     /// the picture shows no symbol, 4 when there is one, or a payload, that is not a valid digest.
     #[command(after_help = "Example: backstaff digest decode screen.png | jq .frame_counter")]
     Decode {
-        /// A PNG or the bytes of a payload; `-` reads standard input
+        /// A PNG or the bytes of a payload; `-` reads standard input.
         file: PathBuf,
     },
-    /// Make the payload, or the picture, of a digest given as JSON
+    /// Make the payload, or the picture, of a digest given as JSON.
     ///
     /// FILE holds what `decode` prints. Hashes and records are taken as they are. Exits with 0 when it was written,
     /// 2 when a file cannot be read or written or is not JSON, 4 when it is not a valid digest.
     #[command(after_help = "Example: backstaff digest encode two_events.json --png two_events.png")]
     Encode {
-        /// The JSON of a digest; `-` reads standard input
+        /// The JSON of a digest; `-` reads standard input.
         file: PathBuf,
-        /// Write the symbol and its border as a picture of 180x180; `-` is standard output
+        /// Write the symbol and its border as a picture of 180x180; `-` is standard output.
         #[arg(long, value_name = "OUT.png", conflicts_with = "output")]
         png: Option<PathBuf>,
-        /// Write the payload here instead of to standard output; `-` is that, even on a terminal
+        /// Write the payload here instead of to standard output; `-` is that, even on a terminal.
         #[arg(short, long, value_name = "OUT.bin")]
         output: Option<PathBuf>,
     },
