@@ -68,7 +68,7 @@ impl Console for SpiceConsole {
         let looked = self.session.with_surface(channel_id, surface_id, |surface| {
             let frame =
                 Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
-            frame.map(|frame| look(frame)).is_ok()
+            frame.map(&mut *look).is_ok()
         });
         looked == Some(true)
     }

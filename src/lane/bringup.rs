@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::LaneError;
 use super::handle::{Capability, EndClass, LaneEnd, LaneHandle};
-use super::plan::{Need, Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
+use super::plan::{Need, Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
 use super::process::{ExitFacts, ExitWatch, QemuProcess, SpawnOptions};
 use super::profile::{Gate, GateKind};
 use super::qmp::{QmpClient, QmpEvents};
@@ -82,6 +82,16 @@ impl Lane {
         }
     }
 
+    /// QEMU's monitor.
+    pub fn qmp(&self) -> &QmpClient {
+        self.parts.qmp.as_ref().expect("a lane that is up has its monitor until it is taken down")
+    }
+
+    /// QEMU's process id.
+    pub fn pid(&self) -> i32 {
+        self.parts.process.as_ref().expect("a lane that is up has its process until it is taken down").pid()
+    }
+
     /// What scenarios get to hold.
     pub fn handle(&self) -> LaneHandle {
         self.handle.clone()
@@ -131,6 +141,10 @@ async fn bring_up(
         }
         false => None,
     };
+    // Everybody who needs them is connected. A name that is gone cannot be left behind, whatever kills us.
+    for name in [QMP_SOCKET, SPICE_SOCKET, TICKET_FILE] {
+        remove(&folder.join(name))?;
+    }
     // From here on nothing is lost: every wire is being read, so the machine may begin.
     alive.during("starting the machine", qmp.execute("cont", Map::new(), CONNECT)).await?;
 
@@ -154,6 +168,15 @@ async fn bring_up(
         console: console.map(|console| console as Arc<dyn Console>),
         ended,
     })
+}
+
+fn remove(path: &Path) -> Result<(), LaneError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(LaneError::Prepare { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says which input is missing before QEMU says it in its own words.
@@ -532,7 +555,9 @@ impl Parts {
         if let Some(console) = self.console.take() {
             let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
         }
-        let report = teardown(&process, self.qmp.as_ref(), folder, &[QMP_SOCKET, SPICE_SOCKET], config).await;
+        let report =
+            teardown(&process, self.qmp.as_ref(), folder, &[QMP_SOCKET, SPICE_SOCKET, TICKET_FILE], config)
+                .await;
         self.qmp = None;
         if let Some(supervisor) = self.supervisor.take() {
             let _ = tokio::time::timeout(LAST_WORDS * 4, supervisor).await;
