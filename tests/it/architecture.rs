@@ -133,6 +133,22 @@ fn no_text_knows_a_machine_an_issue_or_a_registry() {
     assert_none(found);
 }
 
+#[test]
+fn the_setup_script_looks_for_firmware_where_lanes_do() {
+    let read = |file: &str| std::fs::read_to_string(root().join(file)).unwrap();
+    let (script, lanes) = (read(".ci/setup"), read("src/lane/platform_detect.rs"));
+    let (script, lanes) = (firmware_paths(&script), firmware_paths(&lanes));
+    assert!(script.len() > 10, "{script:?}");
+    assert_eq!(script, lanes);
+}
+
+/// The paths of images that a text names, in its order.
+fn firmware_paths(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let words = code.split(|c: char| c.is_whitespace() || "\"(),".contains(c));
+    words.filter(|word| word.starts_with("usr/share/")).collect()
+}
+
 #[track_caller]
 fn assert_none(breaks: impl IntoIterator<Item = String>) {
     let breaks: Vec<String> = breaks.into_iter().collect();
