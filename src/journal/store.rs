@@ -99,10 +99,14 @@ impl Journal {
 
     /// Returns the events of `source` after `cursor`, oldest first.
     pub fn after(&self, source: Source, cursor: Cursor) -> Vec<Arc<Event>> {
+        self.piece_after(source, cursor, usize::MAX)
+    }
+
+    fn piece_after(&self, source: Source, cursor: Cursor, limit: usize) -> Vec<Arc<Event>> {
         let state = self.state();
         let stream = &state.streams[source as usize];
         let from = stream.partition_point(|&index| (index as u64) < cursor.0);
-        stream[from..].iter().map(|&index| Arc::clone(&state.events[index])).collect()
+        stream[from..].iter().take(limit).map(|&index| Arc::clone(&state.events[index])).collect()
     }
 
     /// Returns all events of all streams after `cursor`, oldest first.
@@ -125,11 +129,19 @@ impl Journal {
         let mut seen = *cursor;
         loop {
             newest.mark_unchanged();
-            for event in self.after(source, seen) {
-                seen = Cursor(event.seq);
-                if accept(&event) {
-                    *cursor = seen;
-                    return event;
+            // In pieces: a script that waits for one line after the other would copy the whole rest for each.
+            loop {
+                let piece = self.piece_after(source, seen, PIECE);
+                let is_last = piece.len() < PIECE;
+                for event in piece {
+                    seen = Cursor(event.seq);
+                    if accept(&event) {
+                        *cursor = seen;
+                        return event;
+                    }
+                }
+                if is_last {
+                    break;
                 }
             }
             // The sender lives in `self`, so this ends only with a change.
@@ -184,6 +196,8 @@ impl Event {
 
 /// How many events of one stream an attempt keeps: a serial flood of an hour, far below a gigabyte.
 pub const STREAM_LIMIT: usize = 1_000_000;
+/// How many events a wait looks at before it asks for more.
+const PIECE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +232,15 @@ mod tests {
         let mut cursor = Cursor::default();
         journal.next_match(Source::Serial, &mut cursor, |event| text(event) == "first").await;
         assert!(journal.after(Source::Serial, cursor).is_empty(), "`second` lies before the cursor");
+    }
+
+    #[tokio::test]
+    async fn a_wait_finds_what_lies_far_behind() {
+        let journal = Journal::new();
+        (1..=100).for_each(|number| _ = journal.append(Source::Serial, line(&number.to_string())));
+        let mut cursor = Cursor::default();
+        let found = journal.next_match(Source::Serial, &mut cursor, |event| text(event) == "100").await;
+        assert_eq!((found.seq, cursor), (100, Cursor(100)));
     }
 
     #[tokio::test]
