@@ -129,8 +129,8 @@ async fn bring_up(
     let (qmp, events) =
         alive.during("connecting to QMP", QmpClient::connect(folder, QMP_SOCKET, CONNECT)).await?;
     let (facts, ending) = watch::channel(Ending::default());
-    parts.pumps.qmp = Some(tokio::spawn(pump_qmp(events, journal.clone(), facts)));
     let qmp = parts.qmp.insert(qmp).clone();
+    parts.pumps.qmp = Some(tokio::spawn(pump_qmp(qmp.clone(), events, journal.clone(), facts)));
 
     let console = match plan.capabilities.contains(&Capability::Screen) {
         true => {
@@ -298,11 +298,11 @@ impl Alive {
 #[derive(Debug, Clone, Default)]
 struct Ending {
     shutdown_reason: Option<String>,
-    /// The machine was stopped, and not by us: QEMU's way to give up on an accelerator.
+    /// The machine stopped because it could not go on: QEMU's way to give up on an accelerator.
     is_stopped: bool,
 }
 
-async fn pump_qmp(mut events: QmpEvents, journal: Journal, ending: watch::Sender<Ending>) {
+async fn pump_qmp(qmp: QmpClient, mut events: QmpEvents, journal: Journal, ending: watch::Sender<Ending>) {
     loop {
         match events.recv().await {
             Ok(event) => {
@@ -311,12 +311,13 @@ async fn pump_qmp(mut events: QmpEvents, journal: Journal, ending: watch::Sender
                         event.data.get("reason").and_then(|reason| reason.as_str()).map(str::to_owned);
                     ending.send_modify(|ending| ending.shutdown_reason = reason);
                 }
-                // Also sent on the way to a shutdown, which then has a reason.
-                if event.name == "STOP" && ending.borrow().shutdown_reason.is_none() {
-                    ending.send_modify(|ending| ending.is_stopped = true);
-                }
+                let has_stopped = event.name == "STOP";
                 let body = Body::QmpEvent { name: event.name, data: event.data.into() };
                 journal.append(Source::Qmp, body);
+                // The event is the same for a pause that somebody asked for; only asking tells.
+                if has_stopped && gave_up(&qmp).await {
+                    ending.send_modify(|ending| ending.is_stopped = true);
+                }
             }
             Err(broadcast::error::RecvError::Lagged(count)) => {
                 journal.append(Source::Qmp, Body::Dropped { stream: Source::Qmp, count });
@@ -324,6 +325,12 @@ async fn pump_qmp(mut events: QmpEvents, journal: Journal, ending: watch::Sender
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }
+}
+
+/// Whether QEMU stopped because it could not go on.
+async fn gave_up(qmp: &QmpClient) -> bool {
+    let status = qmp.execute("query-status", Map::new(), CONNECT).await;
+    status.is_ok_and(|status| status.get("status").is_some_and(|status| status == "internal-error"))
 }
 
 async fn pump_serial(mut events: mpsc::Receiver<SerialEvent>, journal: Journal) {
@@ -481,17 +488,8 @@ async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<()
             Ok(())
         }
         GateKind::Quiet { quiet_for } => {
-            let mut newest = journal.watch();
-            loop {
-                newest.mark_unchanged();
-                let last = journal.after(Source::Screen, Cursor::default()).last().map(|event| event.at());
-                let idle = journal.began().elapsed().saturating_sub(last.unwrap_or_default());
-                if last.is_some() && idle >= *quiet_for {
-                    return Ok(());
-                }
-                let pause = quiet_for.saturating_sub(idle).max(Duration::from_millis(5));
-                let _ = tokio::time::timeout(pause, newest.changed()).await;
-            }
+            journal.silence(Source::Screen, *quiet_for).await;
+            Ok(())
         }
     }
 }

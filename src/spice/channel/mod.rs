@@ -130,3 +130,6 @@ pub enum BaseEvent {
         what: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,3 +108,103 @@ fn decode_rows(
     flip(&mut bytes, out_row, bitmap.flags & Bitmap::TOP_DOWN != 0);
     Ok(Picture { width: bitmap.width, height: bitmap.height, has_alpha: false, bytes })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+    use crate::spice::wire::image::PaletteSource;
+
+    const LIMITS: ImageLimits = ImageLimits { side: 64, pixels: 1024 };
+
+    fn bitmap(format: u8, width: u32, height: u32, stride: u32, data: &[u8]) -> Bitmap<'_> {
+        let flags = Bitmap::TOP_DOWN;
+        Bitmap { format, flags, width, height, stride, palette: PaletteSource::None, data }
+    }
+
+    /// Blue channel of each pixel of a row whose palette is its own index.
+    fn indices(format: u8, width: u32, data: &[u8]) -> Vec<u8> {
+        let palette: Vec<u32> = (0..16).collect();
+        let bitmap = bitmap(format, width, 1, u32::try_from(data.len()).unwrap(), data);
+        let picture = decode(&bitmap, Some(&palette), LIMITS).unwrap();
+        picture.bytes.chunks_exact(4).map(|pixel| pixel[0]).collect()
+    }
+
+    #[test]
+    fn indexed_pixels_begin_at_the_end_their_format_says() {
+        assert_eq!(indices(1, 9, &[0b0000_0101, 1]), [1, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(indices(2, 9, &[0b1010_0000, 0x80]), [1, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(indices(3, 3, &[0x21, 0x03]), [1, 2, 3]);
+        assert_eq!(indices(4, 3, &[0x12, 0x30]), [1, 2, 3]);
+        assert_eq!(indices(5, 3, &[1, 2, 3]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn direct_pixels_become_bgrx() {
+        let pixel = |format, data: &[u8]| {
+            let stride = u32::try_from(data.len()).unwrap();
+            let picture = decode(&bitmap(format, 1, 1, stride, data), None, LIMITS).unwrap();
+            (picture.bytes, picture.has_alpha)
+        };
+        assert_eq!(pixel(6, &[0b0010_0001, 0b0111_1100]), (vec![8, 8, 255, 0], false));
+        assert_eq!(pixel(7, &[1, 2, 3]), (vec![1, 2, 3, 0], false));
+        assert_eq!(pixel(8, &[1, 2, 3, 0xaa]), (vec![1, 2, 3, 0], false));
+        assert_eq!(pixel(9, &[1, 2, 3, 0xaa]), (vec![1, 2, 3, 0xaa], true));
+    }
+
+    #[test]
+    fn rows_are_bottom_up_unless_flagged_and_padding_is_skipped() {
+        let mut image = bitmap(7, 1, 3, 4, &[1, 1, 1, 9, 2, 2, 2, 9, 3, 3, 3, 9]);
+        let blues = |image: &Bitmap<'_>| -> Vec<u8> {
+            decode(image, None, LIMITS).unwrap().bytes.iter().step_by(4).copied().collect()
+        };
+        assert_eq!(blues(&image), [1, 2, 3]);
+        image.flags = 0;
+        assert_eq!(blues(&image), [3, 2, 1]);
+    }
+
+    #[test]
+    fn a_mask_is_white_where_its_bit_is_set() {
+        let picture = decode_mask(&bitmap(2, 2, 1, 1, &[0b0100_0000]), LIMITS).unwrap();
+        assert_eq!(picture.bytes, [0, 0, 0, 0, 255, 255, 255, 0]);
+        assert!(decode_mask(&bitmap(8, 1, 1, 4, &[0; 4]), LIMITS).is_err());
+    }
+
+    #[test]
+    fn impossible_bitmaps_are_refused() {
+        let fails = |image: &Bitmap<'_>, palette| decode(image, palette, LIMITS).unwrap_err();
+        assert!(matches!(
+            fails(&bitmap(8, 2, 1, 4, &[0; 4]), None),
+            CodecError::Mismatch { wanted: 8, got: 4, .. }
+        ));
+        assert!(matches!(
+            fails(&bitmap(8, 1, 2, 4, &[0; 4]), None),
+            CodecError::Truncated { produced: 1, .. }
+        ));
+        assert!(matches!(fails(&bitmap(8, 0, 2, 0, &[]), None), CodecError::Size { .. }));
+        assert!(matches!(fails(&bitmap(8, 65, 1, 0, &[]), None), CodecError::Size { width: 65, .. }));
+        assert!(matches!(fails(&bitmap(8, 64, 64, 0, &[]), None), CodecError::Size { pixels: 1024, .. }));
+        assert!(matches!(fails(&bitmap(5, 1, 1, 1, &[0]), None), CodecError::NoPalette { .. }));
+        let one_colour = [0x00ff_ffff];
+        let error = fails(&bitmap(5, 1, 1, 1, &[1]), Some(&one_colour));
+        assert_eq!(error, CodecError::PaletteIndex { index: 1, size: 1 });
+        assert!(matches!(fails(&bitmap(10, 1, 1, 1, &[0]), None), CodecError::Unsupported { .. }));
+        assert!(matches!(fails(&bitmap(11, 1, 1, 4, &[0; 4]), None), CodecError::Mismatch { got: 11, .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bitmap_panics(
+            format in 0_u8..12,
+            size in (0_u32..80, 0_u32..80),
+            stride in 0_u32..300,
+            data in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let image = bitmap(format, size.0, size.1, stride, &data);
+            if let Ok(picture) = decode(&image, Some(&[1, 2, 3]), LIMITS) {
+                assert_eq!(u64::try_from(picture.bytes.len()).unwrap(), picture.pixels() * 4);
+            }
+        }
+    }
+}

@@ -183,3 +183,118 @@ fn reference(input: &mut Input<'_>, control: usize) -> Option<Reference> {
         Err(_) => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+    use crate::spice::wire::testing::hex;
+
+    const LIMITS: ImageLimits = ImageLimits { side: 256, pixels: 65_536 };
+
+    /// 128 x 64, mostly one colour.
+    const FIRST: &str = "
+        20205a4c0001000118000000800000004000000200000000000000000000000000000a141ee0ffffffffffffffffffffffffff
+        ffffffffffff93000001010203040506e1ffffffffffffffffffffffff7b0000";
+    /// 16 x 1, with a long and a short reference to the first and one to itself.
+    const SECOND: &str = "
+        20205a4c000100011800000010000000010000004000000000000000010000000100aabbccf600384101420001c20000";
+
+    fn dictionary() -> Dictionary {
+        Dictionary::new(65_536)
+    }
+
+    fn colours(picture: &Picture) -> Vec<u32> {
+        picture.bytes.chunks_exact(4).map(|p| u32::from_le_bytes([p[0], p[1], p[2], p[3]])).collect()
+    }
+
+    #[test]
+    fn images_refer_to_themselves_and_to_earlier_ones() {
+        let mut dictionary = dictionary();
+        let first = colours(&dictionary.decode(&hex(FIRST), 128, 64, LIMITS).unwrap());
+        assert_eq!((first.len(), first[0], first[5001]), (8192, 0x001e_140a, 0x0006_0504));
+        let second = colours(&dictionary.decode(&hex(SECOND), 16, 1, LIMITS).unwrap());
+        let [a, b, c, d] = [0x00cc_bbaa, 0x001e_140a, 0x0003_0201, 0x0006_0504];
+        assert_eq!(second, [a, b, b, c, d, c, d, c, b, b, c, b, b, c, b, b]);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let (first, second) = (hex(FIRST), hex(SECOND));
+        for length in 0..first.len() {
+            assert!(dictionary().decode(&first[..length], 128, 64, LIMITS).is_err(), "{length}");
+        }
+        for length in 0..second.len() {
+            let mut dictionary = dictionary();
+            dictionary.decode(&first, 128, 64, LIMITS).unwrap();
+            assert!(dictionary.decode(&second[..length], 16, 1, LIMITS).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_missing_image_and_pixels_beyond_its_end_are_refused() {
+        let error = dictionary().decode(&hex(SECOND), 16, 1, LIMITS).unwrap_err();
+        let (id, distance, offset) = (1, 1, 4998);
+        assert_eq!(error, CodecError::BadImageReference { id, distance, offset, length: 7, available: 0 });
+        let mut dictionary = dictionary();
+        dictionary.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
+        let mut late = hex(SECOND);
+        // The same reference, seven units from three before the end: 8189 = 0x1ffd.
+        late[37..42].copy_from_slice(&[0xfd, 0, 0xff, 0x41, 0x01]);
+        let error = dictionary.decode(&late, 16, 1, LIMITS).unwrap_err();
+        assert!(matches!(
+            error,
+            CodecError::BadImageReference { offset: 8189, length: 7, available: 8192, .. }
+        ));
+    }
+
+    #[test]
+    fn images_out_of_the_window_are_dropped() {
+        let mut dictionary = dictionary();
+        dictionary.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
+        let mut alone = hex(SECOND);
+        // Nothing further back than itself is referred to any more.
+        alone[32] = 0;
+        dictionary.decode(&alone, 16, 1, LIMITS).unwrap();
+        assert_eq!((dictionary.pixels, dictionary.images.len()), (16, 1));
+    }
+
+    #[test]
+    fn a_server_that_overfills_the_window_is_refused() {
+        let mut dictionary = Dictionary::new(8192 + 8191);
+        let image = |id: u8| {
+            let mut data = hex(FIRST);
+            data[28] = id;
+            // Everything stays referred to.
+            data[32] = 9;
+            data
+        };
+        dictionary.decode(&image(0), 128, 64, LIMITS).unwrap();
+        dictionary.decode(&image(1), 128, 64, LIMITS).unwrap();
+        let error = dictionary.decode(&image(2), 128, 64, LIMITS).unwrap_err();
+        assert!(matches!(error, CodecError::WindowExceeded { window: 16_383, .. }));
+        let none = Dictionary::new(0).decode(&hex(SECOND), 16, 1, LIMITS);
+        assert_eq!(none, Err(CodecError::WindowExceeded { pixels: 16, window: 0 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_stream_panics(
+            kind in 0_u8..32,
+            size in (1_u32..40, 1_u32..40),
+            ids in (0_u64..4, 0_u32..4),
+            body in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let mut dictionary = dictionary();
+            dictionary.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
+            let mut data = [MAGIC.to_be_bytes(), VERSION.to_be_bytes()].concat();
+            data.push(kind);
+            data.extend([size.0, size.1, size.0 * 4].iter().flat_map(|word| word.to_be_bytes()));
+            data.extend(ids.0.to_be_bytes());
+            data.extend(ids.1.to_be_bytes());
+            data.extend(body);
+            let _ = dictionary.decode(&data, size.0, size.1, LIMITS);
+        }
+    }
+}

@@ -199,3 +199,142 @@ pub(super) fn row_length(width: u32) -> usize {
 fn foreign_type(container: &'static str) -> CodecError {
     CodecError::ForeignPixelType { container }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+    use crate::spice::wire::testing::hex;
+
+    const LIMITS: ImageLimits = ImageLimits { side: 128, pixels: 16_384 };
+
+    /// An RGBA test picture of 40 x 6.
+    const RGBA: &str = "
+        20205a4c00010001000000090000002800000006000000a00000000101ff0000ff0000e0000000d7503ce0010000afa078e0
+        01000087f0b4e00100e002238000e06827e01d6ee002238000e014be03d7503cd7503cd7503cd7503c01ffffe00900004280
+        000063c00000002000e08327a0984096600000212000e00b9fe0082702212121";
+    /// Palette indices, 24 x 6, bottom row first.
+    const PLT8: &str = "
+        20205a4c000100010000000500000018000000060000001800000000010000a0000050c00000a06000e03f17e00656200000
+        f06000e00c1702f0f0f0";
+    /// An RGB16 test picture of 40 x 5.
+    const RGB16: &str = "
+        20205a4c00010001000000060000002800000005000000500000000101001f001fc000001d5ae00000003e95e00000005bd0
+        e00000e001236000e06727e01c6e031d5a1d5a1d5a1d5a";
+    /// A grey RGB32 picture of 9 x 2, as QEMU sent it.
+    const RGB32: &str = "
+        20205a4c00010001000000080000000900000002000000240000000101a8a8a8a8a8a8e0060002a8a8a8a8a8a8a8a8a8";
+
+    /// The pattern in the test pictures: blocks of 9 x 4 in four colours, alpha in stripes.
+    fn pattern(x: u32, y: u32) -> [u8; 4] {
+        let shade = u8::try_from((x / 9 + y / 4) & 3).unwrap();
+        let alpha = if (x / 20) % 2 == 1 { 33 * shade } else { 255 };
+        [255 - 40 * shade, 80 * shade, 60 * shade, alpha]
+    }
+
+    fn expected(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 4]) -> Vec<u8> {
+        let pixel = &pixel;
+        (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect()
+    }
+
+    #[test]
+    fn rgba_is_a_colour_pass_and_an_alpha_pass() {
+        let picture = decode(&hex(RGBA), Container::Rgb, 40, 6, LIMITS).unwrap();
+        assert!(picture.has_alpha);
+        assert!(picture.bytes == expected(40, 6, pattern));
+    }
+
+    #[test]
+    fn palette_indices_are_coloured_and_turned_over() {
+        let palette: Vec<u32> = (0..256).collect();
+        let picture = decode(&hex(PLT8), Container::Plt(&palette), 24, 6, LIMITS).unwrap();
+        assert!(picture.bytes == expected(24, 6, |x, y| [pattern(x, 5 - y)[1], 0, 0, 0]));
+        let short = decode(&hex(PLT8), Container::Plt(&palette[..200]), 24, 6, LIMITS);
+        assert_eq!(short, Err(CodecError::PaletteIndex { index: 240, size: 200 }));
+    }
+
+    #[test]
+    fn sixteen_bit_pixels_are_spread() {
+        let spread = |value: u8| value >> 3 << 3 | value >> 5;
+        let picture = decode(&hex(RGB16), Container::Rgb, 40, 5, LIMITS).unwrap();
+        assert!(
+            picture.bytes
+                == expected(40, 5, |x, y| {
+                    let [b, g, r, _] = pattern(x, y);
+                    [spread(b), spread(g), spread(r), 0]
+                })
+        );
+    }
+
+    #[test]
+    fn a_live_sample_decodes() {
+        let picture = decode(&hex(RGB32), Container::Rgb, 9, 2, LIMITS).unwrap();
+        assert!(picture.bytes == expected(9, 2, |_, _| [0xa8, 0xa8, 0xa8, 0]));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for (sample, size) in [(RGBA, (40, 6)), (RGB16, (40, 5)), (RGB32, (9, 2))] {
+            let data = hex(sample);
+            for length in 0..data.len() {
+                assert!(decode(&data[..length], Container::Rgb, size.0, size.1, LIMITS).is_err(), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn header_and_descriptor_must_agree() {
+        let mismatch = |at: usize, value: u8| {
+            let mut data = hex(RGB32);
+            data[at] = value;
+            decode(&data, Container::Rgb, 9, 2, LIMITS).unwrap_err()
+        };
+        for (at, value, wanted) in
+            [(0, 0x21, MAGIC), (7, 2, VERSION), (15, 8, 9), (19, 3, 2), (23, 0x25, 0x24)]
+        {
+            let wanted = u64::from(wanted);
+            assert!(
+                matches!(mismatch(at, value), CodecError::Mismatch { wanted: w, .. } if w == wanted),
+                "{at}"
+            );
+        }
+        assert!(matches!(mismatch(11, 12), CodecError::Mismatch { got: 12, .. }));
+        assert!(matches!(mismatch(11, 10), CodecError::ForeignPixelType { container: "LZ_RGB" }));
+        let indexed = decode(&hex(RGB32), Container::Plt(&[]), 9, 2, LIMITS);
+        assert_eq!(indexed, Err(CodecError::ForeignPixelType { container: "LZ_PLT" }));
+    }
+
+    #[test]
+    fn references_stay_within_the_image() {
+        let header = hex("20205a4c 00010001 00000008 00000004 00000001 00000010 00000001");
+        let decode = |body: &str| decode(&[header.clone(), hex(body)].concat(), Container::Rgb, 4, 1, LIMITS);
+        assert!(decode("00 010203 60 00").is_ok(), "one literal, three copies of it");
+        // Back beyond the first pixel, more than the image holds, more literals than the image holds.
+        for body in ["00 010203 60 01", "00 010203 80 00", "04 010203010203010203010203010203", "60 00"] {
+            assert!(matches!(decode(body), Err(CodecError::BadReference { wanted: 4, .. })), "{body}");
+        }
+        assert!(matches!(decode("00 010203 e0 ffffffffffff"), Err(CodecError::Truncated { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_stream_panics(
+            kind in 0_u8..13,
+            size in (1_u32..40, 1_u32..40),
+            body in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let row = PixelType::from_wire(kind.into()).map_or(0, |kind| kind.row_bytes(size.0));
+            let words = [MAGIC, VERSION, kind.into(), size.0, size.1, u32::try_from(row).unwrap(), 1];
+            let header = words.iter().flat_map(|word| word.to_be_bytes());
+            let data: Vec<u8> = header.chain(body).collect();
+            let _ = decode(&data, Container::Rgb, size.0, size.1, LIMITS);
+            let _ = decode(&data, Container::Plt(&[1, 2, 3]), size.0, size.1, LIMITS);
+        }
+
+        #[test]
+        fn no_bytes_panic(data in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode(&data, Container::Rgb, 8, 8, LIMITS);
+        }
+    }
+}

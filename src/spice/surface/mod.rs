@@ -14,3 +14,6 @@ mod rop;
 
 pub use canvas::{Canvas, CanvasOptions, DrawError, Outcome};
 pub use pixels::Surface;
+
+#[cfg(test)]
+mod tests;

@@ -38,3 +38,42 @@ pub(super) fn for_each_visible(bounds: &Rect, clip: &Clip, surface: &Rect, mut v
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visible(bounds: Rect, clip: &Clip) -> Vec<Rect> {
+        let mut visited = Vec::new();
+        for_each_visible(&bounds, clip, &Rect::new(0, 0, 10, 10), |rect| visited.push(rect));
+        visited
+    }
+
+    #[test]
+    fn the_box_is_cut_at_the_surface() {
+        assert_eq!(visible(Rect::new(-5, 8, 10, 10), &Clip::None), [Rect::new(0, 8, 5, 2)]);
+        assert_eq!(visible(Rect::new(10, 0, 5, 5), &Clip::None), []);
+    }
+
+    #[test]
+    fn overlapping_clip_rectangles_are_visited_once() {
+        let clip = Clip::Rects(vec![Rect::new(0, 0, 4, 4), Rect::new(2, 2, 4, 4), Rect::new(2, 2, 4, 4)]);
+        let mut hits = [[0; 10]; 10];
+        for rect in visible(Rect::new(0, 0, 10, 10), &clip) {
+            for y in rect.top..rect.bottom {
+                for x in rect.left..rect.right {
+                    hits[usize::try_from(y).unwrap()][usize::try_from(x).unwrap()] += 1;
+                }
+            }
+        }
+        let covered = hits.iter().flatten().filter(|hits| **hits == 1).count();
+        assert_eq!((covered, hits.iter().flatten().max()), (16 + 16 - 4, Some(&1)));
+    }
+
+    #[test]
+    fn rectangles_outside_of_the_box_show_nothing() {
+        let clip = Clip::Rects(vec![Rect::new(5, 5, 2, 2), Rect::default()]);
+        assert_eq!(visible(Rect::new(0, 0, 5, 5), &clip), []);
+        assert_eq!(visible(Rect::new(0, 0, 5, 5), &Clip::Rects(Vec::new())), []);
+    }
+}

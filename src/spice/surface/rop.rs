@@ -94,3 +94,55 @@ impl Rop {
         result ^ self.result_inversion
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERAND: u32 = 0b0011;
+    const DESTINATION: u32 = 0b0101;
+
+    fn low_bits(descriptor: RopDescriptor) -> u32 {
+        let rop = Rop::new(descriptor, RopDescriptor::INVERS_SRC, RopDescriptor::INVERS_DEST).unwrap();
+        rop.combine(OPERAND, DESTINATION) & 0xf
+    }
+
+    #[test]
+    fn operations_combine_bits() {
+        let expected = [
+            (RopDescriptor::OP_PUT, 0b0011),
+            (RopDescriptor::OP_OR, 0b0111),
+            (RopDescriptor::OP_AND, 0b0001),
+            (RopDescriptor::OP_XOR, 0b0110),
+            (RopDescriptor::OP_BLACKNESS, 0b0000),
+            (RopDescriptor::OP_WHITENESS, 0b1111),
+            (RopDescriptor::OP_INVERS, 0b1010),
+        ];
+        for (descriptor, result) in expected {
+            assert_eq!(low_bits(descriptor), result, "{descriptor:?}");
+        }
+    }
+
+    #[test]
+    fn inversions_apply_to_their_side() {
+        let and = RopDescriptor::OP_AND;
+        assert_eq!(low_bits(and | RopDescriptor::INVERS_SRC), 0b0100);
+        assert_eq!(low_bits(and | RopDescriptor::INVERS_DEST), 0b0010);
+        assert_eq!(low_bits(and | RopDescriptor::INVERS_RES), 0b1110);
+        assert_eq!(low_bits(and | RopDescriptor::INVERS_BRUSH), 0b0001, "no brush, no effect");
+    }
+
+    #[test]
+    fn a_copy_inverted_twice_is_a_plain_copy() {
+        let twice = RopDescriptor::OP_PUT | RopDescriptor::INVERS_SRC | RopDescriptor::INVERS_RES;
+        let rop = Rop::new(twice, RopDescriptor::INVERS_SRC, RopDescriptor::INVERS_DEST).unwrap();
+        assert!(rop.is_plain_put());
+    }
+
+    #[test]
+    fn a_descriptor_without_an_operation_is_none() {
+        let nothing =
+            Rop::new(RopDescriptor::INVERS_RES, RopDescriptor::INVERS_SRC, RopDescriptor::INVERS_DEST);
+        assert_eq!(nothing, None);
+    }
+}

@@ -375,7 +375,7 @@ macro_rules! message_set {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum $set { $(#[doc = concat!("See [`", stringify!($ty), "`].")] $variant($ty),)* }
         impl $set {
-            $crate::spice::wire::bytes::message_set!(@impl 'static, &[u8], $($variant($ty),)*);
+            $crate::spice::wire::bytes::message_set!(@impl &[u8], $($variant($ty),)*);
         }
     };
     ($(#[$meta:meta])* $set:ident<$life:lifetime> { $($variant:ident($ty:ty),)* }) => {
@@ -383,10 +383,10 @@ macro_rules! message_set {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum $set<$life> { $(#[doc = concat!("See [`", stringify!($ty), "`].")] $variant($ty),)* }
         impl<$life> $set<$life> {
-            $crate::spice::wire::bytes::message_set!(@impl $life, &$life [u8], $($variant($ty),)*);
+            $crate::spice::wire::bytes::message_set!(@impl &$life [u8], $($variant($ty),)*);
         }
     };
-    (@impl $life:lifetime, $body:ty, $($variant:ident($ty:ty),)*) => {
+    (@impl $body:ty, $($variant:ident($ty:ty),)*) => {
         /// Decodes the body of a message of type `kind`; `None` when the type is unknown here.
         pub fn decode(
             kind: u16,
@@ -410,3 +410,86 @@ macro_rules! message_set {
     };
 }
 pub(super) use message_set;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, prop_assert, proptest};
+
+    use super::*;
+    use crate::spice::wire::base::BaseMessage;
+    use crate::spice::wire::cursor::CursorMessage;
+    use crate::spice::wire::display::DisplayMessage;
+    use crate::spice::wire::header::{Frame, HeaderForm};
+    use crate::spice::wire::inputs::InputsMessage;
+    use crate::spice::wire::link::{LinkHeader, LinkMess, LinkReply};
+    use crate::spice::wire::main::MainMessage;
+
+    #[test]
+    fn nested_pointers_are_relative_to_the_body() {
+        let mut writer = Writer::default();
+        writer.pointer(|image| {
+            image.pointer(|palette| palette.bytes(b"p"));
+            image.bytes(b"i");
+        });
+        writer.bytes(b"x");
+        assert_eq!(writer.finish(), [5, 0, 0, 0, b'x', 10, 0, 0, 0, b'i', b'p']);
+    }
+
+    #[test]
+    fn pointers_out_of_the_body_are_refused() {
+        let body = [4, 0, 0, 0];
+        let error = Reader::new(&body).pointer().map(|_| ());
+        assert_eq!(error, Err(WireError::BadPointer { field: "", pointer: 4, length: 4, offset: 4 }));
+        assert!(Reader::new(&[0; 4]).pointer().unwrap().is_none());
+    }
+
+    #[test]
+    fn errors_name_the_innermost_field() {
+        let error = WireError::Truncated { field: "", wanted: 4, offset: 8, left: 1 };
+        let error = error.in_field("window").in_field("outer");
+        assert_eq!(error.to_string(), "field `window` needs 4 bytes at offset 8, 1 left");
+    }
+
+    fn decode_everything(kind: u16, body: &[u8]) {
+        let _ = BaseMessage::decode(kind, body);
+        let _ = MainMessage::decode(kind, body);
+        let _ = DisplayMessage::decode(kind, body);
+        let _ = InputsMessage::decode(kind, body);
+        let _ = CursorMessage::decode(kind, body);
+        let _ = LinkMess::decode(body);
+        let _ = LinkReply::decode(body);
+        let _ = LinkHeader::decode_checked(body, 4);
+        let _ = Frame::split(HeaderForm::Mini, body, 1 << 20);
+        let _ = Frame::split(HeaderForm::Full, body, 1 << 20);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic(
+            kind in prop::sample::select((1..9).chain(101..127).chain(301..323).collect::<Vec<u16>>()),
+            body in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            decode_everything(kind, &body);
+        }
+
+        /// Random bytes rarely pass the first field; small numbers get further.
+        #[test]
+        fn no_small_numbers_make_a_decoder_panic(
+            kind in prop::sample::select((1..9).chain(101..127).chain(301..323).collect::<Vec<u16>>()),
+            body in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 0, 0, 1, 2, 4, 21, 40, 100, 104, 255]), 0..300),
+        ) {
+            decode_everything(kind, &body);
+        }
+
+        #[test]
+        fn what_a_decoder_takes_comes_back_when_encoded(
+            body in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 0, 1, 2, 4, 45, 60]), 40..200),
+        ) {
+            use crate::spice::wire::draw::DrawCopy;
+            if let Ok(message) = DrawCopy::from_body(&body) {
+                let encoded = message.to_body();
+                prop_assert!(DrawCopy::from_body(&encoded).as_ref() == Ok(&message));
+            }
+        }
+    }
+}

@@ -451,3 +451,294 @@ impl<'a> Message<'a> for DrawComposite<'a> {
     const KIND: u16 = 318;
     const NAME: &'static str = "DRAW_COMPOSITE";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spice::wire::image::{ImageData, ImageDescriptor};
+    use crate::spice::wire::testing::{annotated, check};
+
+    const AREA: Rect = Rect { left: 1, top: 2, right: 3, bottom: 4 };
+    /// Surface 7, box 1,2 to 3,4, no clip.
+    const BASE: &str = "07000000 surface_id
+                        02000000 top
+                        01000000 left
+                        04000000 bottom
+                        03000000 right
+                        00 clip_type
+                        ";
+    /// The image FROM_CACHE with id 5 and size 2 x 2.
+    const IMAGE: &str = "0500000000000000 id
+                         67 type
+                         00 flags
+                         02000000 width
+                         02000000 height
+                         ";
+    const NO_MASK: &str = "00 mask_flags
+                           00000000 mask_x
+                           00000000 mask_y
+                           00000000 mask_bitmap
+                           ";
+    const SRC_AREA: &str = "02000000010000000400000003000000 src_area
+                            ";
+
+    fn base() -> DisplayBase {
+        DisplayBase { surface_id: 7, bounds: AREA, clip: Clip::None }
+    }
+
+    fn image() -> Pointer<Image<'static>> {
+        let descriptor = ImageDescriptor { id: 5, kind: 103, flags: 0, width: 2, height: 2 };
+        Pointer(Image { descriptor, data: ImageData::FromCache })
+    }
+
+    fn lines(parts: &[&str]) -> Vec<u8> {
+        annotated(&parts.concat())
+    }
+
+    #[test]
+    fn copy_bits_is_its_bytes() {
+        let bytes = lines(&[BASE, "05000000 x \n 06000000 y"]);
+        check(&CopyBits { base: base(), src_pos: Point { x: 5, y: 6 } }, 104, &bytes);
+    }
+
+    #[test]
+    fn fill_is_its_bytes() {
+        let fill = DrawFill {
+            base: base(),
+            brush: Brush::Solid(0x0011_2233),
+            rop_descriptor: RopDescriptor::OP_PUT,
+            mask: QMask::NONE,
+        };
+        let bytes = lines(&[BASE, "01 brush_type \n 33221100 colour \n 0800 rop \n", NO_MASK]);
+        check(&fill, 302, &bytes);
+    }
+
+    #[test]
+    fn pattern_brushes_and_masks_are_behind_pointers() {
+        let fill = DrawFill {
+            base: base(),
+            brush: Brush::Pattern { image: image(), pos: Point { x: 8, y: 9 } },
+            rop_descriptor: RopDescriptor::OP_XOR,
+            mask: QMask { flags: QMask::INVERS, pos: Point { x: 1, y: 1 }, bitmap: Some(image()) },
+        };
+        let bytes = lines(&[
+            BASE,
+            "02 brush_type
+             31000000 brush_image_at_49
+             08000000 x
+             09000000 y
+             4000 rop
+             01 mask_flags
+             01000000 mask_x
+             01000000 mask_y
+             43000000 mask_bitmap_at_67
+             ",
+            IMAGE,
+            IMAGE,
+        ]);
+        check(&fill, 302, &bytes);
+    }
+
+    #[test]
+    fn copy_and_blend_are_the_same_bytes() {
+        let bytes = lines(&[
+            BASE,
+            "39000000 image_at_57 \n",
+            SRC_AREA,
+            "0800 rop \n 01 scale_mode \n",
+            NO_MASK,
+            IMAGE,
+        ]);
+        let (rop_descriptor, scale_mode) = (RopDescriptor::OP_PUT, scale_mode::NEAREST);
+        let (src_bitmap, src_area, mask) = (image(), AREA, QMask::NONE);
+        check(
+            &DrawCopy { base: base(), src_bitmap, src_area, rop_descriptor, scale_mode, mask },
+            304,
+            &bytes,
+        );
+        let (src_bitmap, mask) = (image(), QMask::NONE);
+        check(
+            &DrawBlend { base: base(), src_bitmap, src_area, rop_descriptor, scale_mode, mask },
+            305,
+            &bytes,
+        );
+    }
+
+    #[test]
+    fn opaque_and_rop3_are_their_bytes() {
+        let opaque = DrawOpaque {
+            base: base(),
+            src_bitmap: image(),
+            src_area: AREA,
+            brush: Brush::None,
+            rop_descriptor: RopDescriptor::OP_AND,
+            scale_mode: 0,
+            mask: QMask::NONE,
+        };
+        let image_at = "3a000000 image_at_58 \n";
+        let bytes = lines(&[
+            BASE,
+            image_at,
+            SRC_AREA,
+            "00 brush_type \n 2000 rop \n 00 scale_mode \n",
+            NO_MASK,
+            IMAGE,
+        ]);
+        check(&opaque, 303, &bytes);
+        let rop3 = DrawRop3 {
+            base: base(),
+            src_bitmap: image(),
+            src_area: AREA,
+            brush: Brush::None,
+            rop3: 0xcc,
+            scale_mode: 0,
+            mask: QMask::NONE,
+        };
+        let image_at = "39000000 image_at_57 \n";
+        let bytes = lines(&[
+            BASE,
+            image_at,
+            SRC_AREA,
+            "00 brush_type \n cc rop3 \n 00 scale_mode \n",
+            NO_MASK,
+            IMAGE,
+        ]);
+        check(&rop3, 309, &bytes);
+    }
+
+    #[test]
+    fn draws_without_operands_are_base_and_mask() {
+        let bytes = lines(&[BASE, NO_MASK]);
+        check(&DrawBlackness { base: base(), mask: QMask::NONE }, 306, &bytes);
+        check(&DrawWhiteness { base: base(), mask: QMask::NONE }, 307, &bytes);
+        check(&DrawInvers { base: base(), mask: QMask::NONE }, 308, &bytes);
+    }
+
+    #[test]
+    fn stroke_is_its_bytes() {
+        let segment = PathSegment { flags: 3, points: vec![Point { x: 16, y: 32 }] };
+        let stroke = DrawStroke {
+            base: base(),
+            path: Pointer(Path { segments: vec![segment] }),
+            attr: LineAttr { flags: LineAttr::STYLED, style: Some(vec![16, 48]) },
+            brush: Brush::Solid(1),
+            fore_mode: RopDescriptor::OP_PUT,
+            back_mode: RopDescriptor::OP_AND,
+        };
+        let bytes = lines(&[
+            BASE,
+            "28000000 path_at_40
+             08 attr_flags
+             02 style_count
+             39000000 style_at_57
+             01 brush_type
+             01000000 colour
+             0800 fore_mode
+             2000 back_mode
+             01000000 segment_count
+             03 segment_flags
+             01000000 point_count
+             10000000 x
+             20000000 y
+             10000000 dash_0
+             30000000 dash_1",
+        ]);
+        check(&stroke, 310, &bytes);
+    }
+
+    #[test]
+    fn text_is_its_bytes() {
+        let glyph = RasterGlyph {
+            render_pos: Point { x: 1, y: 2 },
+            glyph_origin: Point { x: 0, y: -1 },
+            width: 9,
+            height: 1,
+            data: &[0xff, 0x80],
+        };
+        let text = DrawText {
+            base: base(),
+            str: Pointer(GlyphString { flags: GlyphString::A1, glyphs: vec![glyph] }),
+            back_area: Rect::default(),
+            fore_brush: Brush::Solid(1),
+            back_brush: Brush::None,
+            fore_mode: RopDescriptor::OP_PUT,
+            back_mode: RopDescriptor::OP_PUT,
+        };
+        let bytes = lines(&[
+            BASE,
+            "33000000 string_at_51
+             00000000000000000000000000000000 back_area
+             01 fore_brush_type
+             01000000 fore_colour
+             00 back_brush_type
+             0800 fore_mode
+             0800 back_mode
+             0100 glyph_count
+             01 string_flags
+             01000000 render_x
+             02000000 render_y
+             00000000 origin_x
+             ffffffff origin_y
+             0900 width
+             0100 height
+             ff80 row",
+        ]);
+        check(&text, 311, &bytes);
+    }
+
+    #[test]
+    fn transparent_and_alpha_blend_are_their_bytes() {
+        let transparent = DrawTransparent {
+            base: base(),
+            src_bitmap: image(),
+            src_area: AREA,
+            src_color: 1,
+            true_color: 2,
+        };
+        let colours = "01000000 src_color \n 02000000 true_color \n";
+        check(&transparent, 312, &lines(&[BASE, "31000000 image_at_49 \n", SRC_AREA, colours, IMAGE]));
+        let blend =
+            DrawAlphaBlend { base: base(), alpha_flags: 1, alpha: 128, src_bitmap: image(), src_area: AREA };
+        let alpha = "01 alpha_flags \n 80 alpha \n 2b000000 image_at_43 \n";
+        check(&blend, 313, &lines(&[BASE, alpha, SRC_AREA, IMAGE]));
+    }
+
+    #[test]
+    fn composite_has_what_its_flags_say() {
+        let plain = DrawComposite {
+            base: base(),
+            flags: 3,
+            src_bitmap: image(),
+            mask_bitmap: None,
+            src_transform: None,
+            mask_transform: None,
+            src_origin: Point16 { x: 1, y: 2 },
+            mask_origin: Point16 { x: 3, y: 4 },
+        };
+        let origins = "0100 src_x \n 0200 src_y \n 0300 mask_x \n 0400 mask_y \n";
+        check(&plain, 318, &lines(&[BASE, "03000000 flags \n 25000000 image_at_37 \n", origins, IMAGE]));
+        let transform = Transform { t00: 1, t01: 2, t02: 3, t10: 4, t11: 5, t12: 6 };
+        let full = DrawComposite {
+            flags: DrawComposite::HAS_MASK
+                | DrawComposite::HAS_SRC_TRANSFORM
+                | DrawComposite::HAS_MASK_TRANSFORM,
+            mask_bitmap: Some(image()),
+            src_transform: Some(transform),
+            mask_transform: Some(transform),
+            ..plain
+        };
+        let matrix = "010000000200000003000000040000000500000006000000 transform \n";
+        let pointers = "00003800 flags \n 59000000 image_at_89 \n 6b000000 mask_at_107 \n";
+        check(&full, 318, &lines(&[BASE, pointers, matrix, matrix, origins, IMAGE, IMAGE]));
+    }
+
+    #[test]
+    fn a_null_source_image_is_refused() {
+        let bytes = lines(&[BASE, "00000000 image \n", SRC_AREA, "0800 rop \n 01 scale_mode \n", NO_MASK]);
+        let error = DrawCopy::from_body(&bytes).expect_err("no image");
+        assert_eq!(
+            error.to_string(),
+            "field `src_bitmap` points to offset 0 of a body of 57 bytes (offset 25)"
+        );
+    }
+}

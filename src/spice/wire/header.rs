@@ -113,3 +113,42 @@ pub fn full_frame<'a, M: Message<'a>>(serial: u64, message: &M) -> Vec<u8> {
     writer.bytes(&body);
     writer.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spice::wire::base::SetAck;
+    use crate::spice::wire::testing::hex;
+
+    const SET_ACK: SetAck = SetAck { generation: 1, window: 20 };
+
+    #[test]
+    fn both_headers_are_their_bytes() {
+        assert_eq!(mini_frame(&SET_ACK), hex("0300 08000000 01000000 14000000"));
+        let full = hex("0200000000000000 0300 08000000 00000000 01000000 14000000");
+        assert_eq!(full_frame(2, &SET_ACK), full);
+        for (form, bytes) in [(HeaderForm::Mini, mini_frame(&SET_ACK)), (HeaderForm::Full, full)] {
+            let frame = Frame { kind: 3, sub_list: 0, body: &hex("01000000 14000000") };
+            assert_eq!(Frame::split(form, &bytes, 8), Ok(Some((frame, &[][..]))));
+        }
+    }
+
+    #[test]
+    fn a_message_waits_for_its_last_byte() {
+        let stream = mini_frame(&SET_ACK);
+        for length in 0..stream.len() {
+            assert_eq!(Frame::split(HeaderForm::Mini, &stream[..length], 64), Ok(None), "{length} bytes");
+        }
+        let two = stream.repeat(2);
+        let (_, rest) = Frame::split(HeaderForm::Mini, &two, 64).unwrap().unwrap();
+        assert_eq!(rest, stream);
+    }
+
+    #[test]
+    fn a_large_message_is_refused_at_its_header() {
+        let header = hex("3001 00009000");
+        let error = Frame::split(HeaderForm::Mini, &header, 0x0040_0000);
+        let (got, limit) = (9_437_184, 4_194_304);
+        assert_eq!(error, Err(WireError::OverLimit { what: "message size", got, limit, offset: 6 }));
+    }
+}

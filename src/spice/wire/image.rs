@@ -276,3 +276,138 @@ impl<'a> Field<'a> for JpegAlpha<'a> {
         writer.bytes(self.alpha);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spice::wire::Message;
+    use crate::spice::wire::testing::{annotated, check};
+
+    /// An image as the whole body of a message.
+    #[derive(Debug, PartialEq)]
+    struct Body<'a>(Image<'a>);
+
+    impl<'a> Field<'a> for Body<'a> {
+        fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+            Image::decode(reader).map(Self)
+        }
+        fn encode(&self, writer: &mut Writer) {
+            self.0.encode(writer);
+        }
+    }
+
+    impl<'a> Message<'a> for Body<'a> {
+        const KIND: u16 = 0;
+        const NAME: &'static str = "IMAGE";
+    }
+
+    fn descriptor(kind: u8) -> (String, ImageDescriptor) {
+        let text = format!(
+            "0700000000000000 id
+             {kind:02x} type
+             01 flags
+             02000000 width
+             01000000 height
+             "
+        );
+        (text, ImageDescriptor { id: 7, kind, flags: ImageDescriptor::CACHE_ME, width: 2, height: 1 })
+    }
+
+    #[track_caller]
+    fn check_image(kind: u8, data: ImageData<'_>, rest: &str) {
+        let (text, descriptor) = descriptor(kind);
+        assert_eq!(data.kind().0, kind);
+        check(&Body(Image { descriptor, data }), 0, &annotated(&(text + rest)));
+    }
+
+    #[test]
+    fn compressed_images_are_counted_bytes() {
+        let sized = "02000000 size \n aabb data";
+        let data = || Counted(&[0xaa, 0xbb]);
+        check_image(1, ImageData::Quic(data()), sized);
+        check_image(101, ImageData::LzRgb(data()), sized);
+        check_image(102, ImageData::GlzRgb(data()), sized);
+        check_image(105, ImageData::Jpeg(data()), sized);
+        check_image(109, ImageData::Lz4(data()), sized);
+        let zlib = ZlibGlzRgb { glz_size: 9, data: data() };
+        check_image(107, ImageData::ZlibGlzRgb(zlib), "09000000 glz_size \n 02000000 size \n aabb data");
+        let jpeg = JpegAlpha { flags: 1, jpeg: &[1], alpha: &[2, 3] };
+        let bytes = "01 flags \n 01000000 jpeg_size \n 03000000 size \n 01 jpeg \n 0203 alpha";
+        check_image(108, ImageData::JpegAlpha(jpeg), bytes);
+    }
+
+    #[test]
+    fn references_have_no_data() {
+        check_image(103, ImageData::FromCache, "");
+        check_image(106, ImageData::FromCacheLossless, "");
+        check_image(104, ImageData::Surface(3), "03000000 surface_id");
+    }
+
+    #[test]
+    fn a_bitmap_has_its_palette_behind_a_pointer_or_in_the_cache() {
+        let palette = PaletteSource::Inline(Palette { unique: 5, colours: vec![0x00ff_0000] });
+        let bitmap = |flags, palette| Bitmap {
+            format: 5,
+            flags,
+            width: 2,
+            height: 1,
+            stride: 4,
+            palette,
+            data: &[0, 0, 9, 9],
+        };
+        let head = |flags: u8| {
+            format!(
+                "05 format \n {flags:02x} flags \n 02000000 width \n 01000000 height \n 04000000 stride \n"
+            )
+        };
+        let inline = "28000000 palette_at_40
+                      00000909 row
+                      0500000000000000 unique
+                      0100 count
+                      0000ff00 colour";
+        let flags = Bitmap::PAL_CACHE_ME | Bitmap::TOP_DOWN;
+        check_image(0, ImageData::Bitmap(bitmap(flags, palette)), &(head(flags) + inline));
+        let cached = "0600000000000000 palette_id \n 00000909 row";
+        let flags = Bitmap::PAL_FROM_CACHE;
+        check_image(0, ImageData::Bitmap(bitmap(flags, PaletteSource::Cached(6))), &(head(flags) + cached));
+        let none = "00000000 palette \n 00000909 row";
+        check_image(0, ImageData::Bitmap(bitmap(0, PaletteSource::None)), &(head(0) + none));
+    }
+
+    #[test]
+    fn an_indexed_lz_image_needs_a_palette() {
+        let palette = PaletteSource::Cached(6);
+        let image = LzPlt { flags: Bitmap::PAL_FROM_CACHE, palette, data: &[0xaa] };
+        let bytes = "02 flags \n 01000000 size \n 0600000000000000 palette_id \n aa data";
+        check_image(100, ImageData::LzPlt(image), bytes);
+        let (text, _) = descriptor(100);
+        let null = annotated(&(text + "00 flags \n 01000000 size \n 00000000 palette \n aa data"));
+        assert!(matches!(Body::from_body(&null), Err(WireError::BadPointer { field: "palette", .. })));
+    }
+
+    #[test]
+    fn claims_beyond_the_body_are_refused_before_anything_is_allocated() {
+        let (text, _) = descriptor(0);
+        let huge = "08 format \n 00 flags \n ffffffff width \n ffffffff height \n ffffffff stride \n 00000000 palette";
+        let error = Body::from_body(&annotated(&(text + huge))).map(|_| ());
+        let wanted = 0xffff_ffff_u64 * 0xffff_ffff;
+        assert_eq!(error, Err(WireError::Truncated { field: "data", wanted, offset: 36, left: 0 }));
+        let (text, _) = descriptor(108);
+        let backwards =
+            annotated(&(text + "00 flags \n 05000000 jpeg_size \n 04000000 size \n 00000000 data"));
+        assert!(matches!(Body::from_body(&backwards), Err(WireError::OverLimit { got: 5, limit: 4, .. })));
+    }
+
+    #[test]
+    fn unknown_types_and_long_palettes_are_refused() {
+        let (text, _) = descriptor(110);
+        assert!(matches!(Body::from_body(&annotated(&text)), Err(WireError::UnknownValue { got: 110, .. })));
+        let mut palette = 5_u64.to_le_bytes().to_vec();
+        palette.extend_from_slice(&257_u16.to_le_bytes());
+        palette.extend_from_slice(&[0; 257 * 4]);
+        assert!(matches!(
+            Palette::decode(&mut Reader::new(&palette)),
+            Err(WireError::OverLimit { got: 257, .. })
+        ));
+    }
+}

@@ -314,3 +314,93 @@ impl fmt::Display for LinkCode {
         f.write_str(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spice::wire::testing::hex;
+
+    fn mess() -> LinkMess {
+        LinkMess {
+            connection_id: 0,
+            channel: ChannelId::MAIN,
+            common: Capabilities::of(&[0, 1, 3]),
+            channel_caps: Capabilities::of(&[1, 2]),
+        }
+    }
+
+    fn reply() -> LinkReply {
+        LinkReply {
+            error: LinkCode::OK,
+            public_key: [0x30; PUBLIC_KEY_BYTES],
+            common: Capabilities(vec![0x0b]),
+            channel_caps: Capabilities(vec![]),
+        }
+    }
+
+    #[test]
+    fn a_link_message_is_its_bytes() {
+        let header = "52454451 02000000 02000000 1a000000";
+        let body = "00000000 01 00 01000000 01000000 12000000 0b000000 06000000";
+        assert_eq!(mess().encode(), hex(&format!("{header} {body}")));
+        assert_eq!(LinkMess::decode(&hex(body)), Ok(mess()));
+        let bytes = hex(body);
+        for length in 0..bytes.len() {
+            assert!(LinkMess::decode(&bytes[..length]).is_err(), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_link_reply_is_its_bytes() {
+        let header = "52454451 02000000 02000000 b6000000";
+        let body = format!("00000000 {} 01000000 00000000 b2000000 0b000000", "30".repeat(162));
+        assert_eq!(reply().encode(), hex(&format!("{header} {body}")));
+        assert_eq!(LinkReply::decode(&hex(&body)), Ok(reply()));
+        let bytes = hex(&body);
+        for length in 0..bytes.len() {
+            assert!(LinkReply::decode(&bytes[..length]).is_err(), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn capabilities_beyond_the_message_are_refused() {
+        let with = |counts: &str| format!("00000000 {} {counts} 0b000000", "30".repeat(162));
+        for counts in [
+            "ffffffff ffffffff b2000000",
+            "02000000 00000000 b2000000",
+            "01000000 00000000 b3000000",
+            "01000000 00000000 ffffffff",
+        ] {
+            assert!(LinkReply::decode(&hex(&with(counts))).is_err(), "{counts}");
+        }
+        let refusal = format!("05000000 {} ffffffff ffffffff ffffffff", "00".repeat(162));
+        let reply = LinkReply::decode(&hex(&refusal)).map(|reply| reply.error);
+        assert_eq!(reply, Ok(LinkCode::NEED_SECURED), "a refusal says nothing else");
+    }
+
+    #[test]
+    fn headers_of_other_protocols_versions_and_sizes_are_refused() {
+        let check = |text: &str| LinkHeader::decode_checked(&hex(text), 178).map(|header| header.size);
+        assert_eq!(check("52454451 02000000 09000000 b2000000"), Ok(178));
+        assert!(matches!(check("48545450 02000000 02000000 b2000000"), Err(WireError::Mismatch { .. })));
+        assert!(matches!(
+            check("52454451 03000000 02000000 b2000000"),
+            Err(WireError::Mismatch { got: 3, .. })
+        ));
+        assert!(matches!(check("52454451 02000000 02000000 b1000000"), Err(WireError::Truncated { .. })));
+        assert!(matches!(check("52454451 02000000 02000000 01100000"), Err(WireError::OverLimit { .. })));
+    }
+
+    #[test]
+    fn capability_bits_lie_in_words() {
+        let capabilities = Capabilities(vec![0, 2]);
+        assert!(capabilities.has(33));
+        assert!(!capabilities.has(1) && !capabilities.has(64) && !capabilities.has(u32::MAX));
+    }
+
+    #[test]
+    fn channels_are_named() {
+        let named = |kind, id| ChannelId { channel_type: ChannelType(kind), id }.to_string();
+        assert_eq!([named(1, 0), named(2, 1), named(77, 0)], ["main 0", "display 1", "type-77 0"]);
+    }
+}

@@ -294,3 +294,48 @@ impl<'a> Field<'a> for RopDescriptor {
         self.0.encode(writer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spice::wire::testing::hex;
+
+    #[test]
+    fn rectangles_come_top_first() {
+        let bytes = hex("01000000 02000000 03000000 04000000");
+        let rect = Rect { top: 1, left: 2, bottom: 3, right: 4 };
+        assert_eq!(Rect::decode(&mut Reader::new(&bytes)), Ok(rect));
+    }
+
+    #[test]
+    fn inverted_and_far_rectangles_are_refused() {
+        for bytes in [
+            "02000000 00000000 01000000 01000000",
+            "00000000 02000000 01000000 01000000",
+            "00000000 00000000 01000000 01000001",
+            "00000080 00000080 ffffff7f ffffff7f",
+        ] {
+            let bytes = hex(bytes);
+            assert!(
+                matches!(Rect::decode(&mut Reader::new(&bytes)), Err(WireError::BadRect { .. })),
+                "{bytes:02x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn clip_rectangles_are_believed_only_as_far_as_the_body_reaches() {
+        let bytes = hex("01 ffffffff 00000000 00000000 01000000 01000000");
+        let wanted = 0xffff_ffff * 16;
+        let error = Clip::decode(&mut Reader::new(&bytes));
+        assert_eq!(error, Err(WireError::Truncated { field: "", wanted, offset: 5, left: 16 }));
+    }
+
+    #[test]
+    fn unknown_clips_and_brushes_are_refused() {
+        let unknown =
+            |result: Result<(), WireError>| matches!(result, Err(WireError::UnknownValue { got: 3, .. }));
+        assert!(unknown(Clip::decode(&mut Reader::new(&[3])).map(|_| ())));
+        assert!(unknown(Brush::decode(&mut Reader::new(&[3])).map(|_| ())));
+    }
+}

@@ -10,6 +10,7 @@ mod kvm;
 mod process;
 mod profiles;
 mod qmp;
+mod screendump;
 mod serial;
 mod support;
 mod teardown;

@@ -1,4 +1,8 @@
 //! The SPICE client against real and pretended servers.
 
+mod captures;
+mod handshake;
 mod machine;
+mod pretender;
 mod qemu;
+mod session;

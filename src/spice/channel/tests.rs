@@ -1,0 +1,455 @@
+//! Each channel against a server played by hand, in memory and invented time.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions,
+    InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent,
+};
+use crate::spice::limits::Limits;
+use crate::spice::surface::DrawError;
+use crate::spice::wire::base::client::{Ack, AckSync, MigrateFlushMark, Pong};
+use crate::spice::wire::base::{
+    List, Migrate, Notify, Ping, SetAck, Severity, WaitForChannel, WaitForChannels,
+};
+use crate::spice::wire::bytes::{Counted, Pointer, Rest};
+use crate::spice::wire::display::client::{Init, PreferredCompression};
+use crate::spice::wire::display::{Mark, StreamDestroyAll, SurfaceCreate, SurfaceDestroy};
+use crate::spice::wire::draw::{DisplayBase, DrawCopy, DrawRop3};
+use crate::spice::wire::header::{Frame, HeaderForm, mini_frame};
+use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
+use crate::spice::wire::inputs::client::{KeyDown, KeyUp};
+use crate::spice::wire::link::{Capabilities, ChannelId, ChannelType};
+use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError};
+use crate::spice::wire::types::{Brush, Clip, Point16, QMask, Rect, RopDescriptor};
+use crate::spice::wire::{Message, cursor, inputs, main};
+
+/// A client's machine and the server's side of the wire.
+struct Pair<M> {
+    client: M,
+    now: Instant,
+}
+
+impl<M: Machine> Pair<M> {
+    fn new(client: M) -> Self {
+        Self { client, now: Instant::now() }
+    }
+
+    fn try_send<'m>(&mut self, message: &impl Message<'m>) -> Result<(), ChannelError> {
+        self.now += Duration::from_millis(1);
+        let stream = mini_frame(message);
+        let (frame, rest) = Frame::split(HeaderForm::Mini, &stream, u32::MAX).unwrap().unwrap();
+        assert!(rest.is_empty());
+        self.client.handle_message(self.now, frame)
+    }
+
+    fn send<'m>(&mut self, message: &impl Message<'m>) {
+        self.try_send(message).unwrap();
+    }
+
+    /// What the client has sent, as type and body.
+    fn received(&mut self) -> Vec<(u16, Vec<u8>)> {
+        let frames = std::iter::from_fn(|| self.client.poll_transmit());
+        let split = |bytes: Vec<u8>| {
+            let (frame, rest) = Frame::split(HeaderForm::Mini, &bytes, u32::MAX).unwrap().unwrap();
+            assert!(rest.is_empty(), "one frame at a time");
+            (frame.kind, frame.body.to_vec())
+        };
+        frames.map(split).collect()
+    }
+
+    fn events(&mut self) -> Vec<M::Event> {
+        std::iter::from_fn(|| self.client.poll_event()).collect()
+    }
+}
+
+fn sent<'m, M: Message<'m>>(message: &M) -> (u16, Vec<u8>) {
+    (M::KIND, message.to_body())
+}
+
+fn options(compression: Option<Compression>, has_image_cache: bool) -> DisplayOptions {
+    DisplayOptions { channel_id: 0, compression, has_image_cache, limits: Limits::default() }
+}
+
+fn display() -> Pair<DisplayChannel> {
+    let mut pair = Pair::new(DisplayChannel::new(options(None, true), &Capabilities::default()));
+    pair.received();
+    pair
+}
+
+#[test]
+fn an_ack_follows_every_twentieth_message() {
+    let mut pair = display();
+    pair.send(&SetAck { generation: 1, window: 20 });
+    assert_eq!(pair.received(), [sent(&AckSync { generation: 1 })], "the answer is not a count");
+    for message in 1..=100 {
+        // Pings and lists are one message each, like everything else.
+        match message % 3 {
+            0 => pair.send(&Ping { id: 0, timestamp: 0, data: Rest(&[]) }),
+            1 => pair.send(&List { messages: vec![(Mark::KIND, &[]), (Mark::KIND, &[])] }),
+            _ => pair.send(&Mark {}),
+        }
+        let acks = pair.received().into_iter().filter(|message| *message == sent(&Ack {})).count();
+        assert_eq!(acks, usize::from(message % 20 == 0), "after message {message}");
+    }
+}
+
+#[test]
+fn a_new_window_starts_counting_anew_and_none_ends_it() {
+    let mut pair = display();
+    pair.send(&SetAck { generation: 1, window: 3 });
+    pair.send(&Mark {});
+    pair.send(&Mark {});
+    pair.send(&SetAck { generation: 2, window: 2 });
+    pair.send(&Mark {});
+    assert_eq!(pair.received(), [sent(&AckSync { generation: 1 }), sent(&AckSync { generation: 2 })]);
+    pair.send(&Mark {});
+    assert_eq!(pair.received(), [sent(&Ack {})]);
+    pair.send(&SetAck { generation: 3, window: 0 });
+    (0..50).for_each(|_| pair.send(&Mark {}));
+    assert_eq!(pair.received(), [sent(&AckSync { generation: 3 })]);
+}
+
+#[test]
+fn a_ping_of_any_size_is_answered_with_twelve_bytes() {
+    let mut pair = Pair::new(MainChannel::new());
+    for size in [0, 4, 256_000] {
+        pair.send(&Ping { id: 7, timestamp: 8, data: Rest(&vec![0; size]) });
+        let answer = pair.received();
+        assert_eq!(answer, [sent(&Pong { id: 7, timestamp: 8 })]);
+        assert_eq!(answer[0].1.len(), 12);
+    }
+}
+
+#[test]
+fn init_is_the_first_and_only_greeting_of_a_display() {
+    let mut pair =
+        Pair::new(DisplayChannel::new(options(Some(Compression::Lz), true), &Capabilities::default()));
+    let limits = Limits::default();
+    let init = Init {
+        pixmap_cache_id: 1,
+        pixmap_cache_size: limits.image_cache_pixels.into(),
+        glz_dictionary_id: 1,
+        glz_dictionary_window_size: i32::try_from(limits.glz_window_pixels).unwrap(),
+    };
+    assert_eq!(
+        pair.received(),
+        [sent(&init)],
+        "a server without the capability is not asked for compression"
+    );
+    pair.send(&SetAck { generation: 1, window: 20 });
+    pair.send(&StreamDestroyAll {});
+    pair.send(&SurfaceCreate { surface_id: 0, width: 8, height: 8, format: 32, flags: 1 });
+    pair.send(&Mark {});
+    assert_eq!(pair.received(), [sent(&AckSync { generation: 1 })]);
+}
+
+#[test]
+fn the_wish_for_compression_comes_before_init() {
+    let able = DisplayChannel::capabilities();
+    for (compression, number) in [(Compression::Off, 1), (Compression::Glz, 5), (Compression::Lz, 6)] {
+        let mut pair = Pair::new(DisplayChannel::new(options(Some(compression), false), &able));
+        let init = Init {
+            pixmap_cache_id: 1,
+            pixmap_cache_size: 0,
+            glz_dictionary_id: 1,
+            glz_dictionary_window_size: 0,
+        };
+        let wish = PreferredCompression { image_compression: number };
+        assert_eq!(pair.received(), [sent(&wish), sent(&init)]);
+    }
+    let mut pair = Pair::new(DisplayChannel::new(options(None, false), &able));
+    assert_eq!(pair.received().len(), 1, "no wish, no word");
+}
+
+#[test]
+fn a_window_that_would_abort_qemu_is_never_asked_for() {
+    let limits = Limits { glz_window_pixels: u32::MAX, ..Limits::default() };
+    let options = DisplayOptions { limits, ..options(None, true) };
+    let mut pair = Pair::new(DisplayChannel::new(options, &Capabilities::default()));
+    let (_, body) = pair.received().remove(0);
+    let init = Init::from_body(&body).unwrap();
+    assert_eq!(init.glz_dictionary_window_size, Init::GLZ_WINDOW_LIMIT);
+}
+
+#[test]
+fn a_display_is_established_once_the_server_has_read_init() {
+    let mut pair = display();
+    pair.send(&SetAck { generation: 1, window: 20 });
+    assert!(!pair.client.is_established());
+    pair.send(&StreamDestroyAll {});
+    assert!(pair.client.is_established());
+}
+
+const RECT: Rect = Rect { left: 1, top: 1, right: 3, bottom: 2 };
+
+fn copy(data: &[u8], kind: u8) -> DrawCopy<'_> {
+    let palette = PaletteSource::None;
+    let data = match kind {
+        0 => ImageData::Bitmap(Bitmap { format: 8, flags: 4, width: 2, height: 1, stride: 8, palette, data }),
+        _ => ImageData::Quic(Counted(data)),
+    };
+    let descriptor = ImageDescriptor { id: 1, kind, flags: 0, width: 2, height: 1 };
+    DrawCopy {
+        base: DisplayBase { surface_id: 0, bounds: RECT, clip: Clip::None },
+        src_bitmap: Pointer(Image { descriptor, data }),
+        src_area: Rect::new(0, 0, 2, 1),
+        rop_descriptor: RopDescriptor::OP_PUT,
+        scale_mode: 0,
+        mask: QMask::NONE,
+    }
+}
+
+const CREATE: SurfaceCreate = SurfaceCreate { surface_id: 0, width: 4, height: 4, format: 32, flags: 1 };
+
+#[test]
+fn a_draw_is_reported_when_its_pixels_are_there() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    pair.send(&Mark {});
+    pair.send(&copy(&[1, 2, 3, 9, 4, 5, 6, 9], 0));
+    let at = pair.now;
+    let created = DisplayEvent::SurfaceCreated { surface_id: 0, width: 4, height: 4, is_primary: true };
+    let drawn = DisplayEvent::Drawn { surface_id: 0, rect: RECT, at };
+    assert_eq!(pair.events(), [created, DisplayEvent::Marked, drawn]);
+    let (id, surface) = pair.client.primary().unwrap();
+    assert_eq!((id, &surface.pixels()[20..28]), (0, &[1, 2, 3, 0, 4, 5, 6, 0][..]));
+    let counters = pair.client.counters();
+    assert_eq!((counters.messages, counters.draws["DRAW_COPY"], counters.images["BITMAP"]), (3, 1, 1));
+}
+
+#[test]
+fn a_reset_destroys_and_creates_the_screen() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    let before = pair.client.primary().unwrap().1.generation();
+    for _ in 0..2 {
+        pair.send(&SurfaceDestroy { surface_id: 0 });
+        assert!(pair.client.primary().is_none());
+        pair.send(&StreamDestroyAll {});
+        pair.send(&CREATE);
+    }
+    assert_ne!(pair.client.primary().unwrap().1.generation(), before);
+    let destroyed = |event: &DisplayEvent| *event == DisplayEvent::SurfaceDestroyed { surface_id: 0 };
+    assert_eq!(pair.events().iter().filter(|event| destroyed(event)).count(), 2);
+    pair.send(&SurfaceDestroy { surface_id: 9 });
+    assert_eq!(pair.events(), [], "unknown surfaces are no news");
+}
+
+#[test]
+fn what_is_left_out_is_reported_once_and_counted_always() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    pair.events();
+    let DrawCopy { base, src_bitmap, src_area, scale_mode, mask, .. } = copy(&[0; 8], 0);
+    let rop3 = DrawRop3 { base, src_bitmap, src_area, brush: Brush::None, rop3: 0xcc, scale_mode, mask };
+    for _ in 0..3 {
+        pair.send(&rop3);
+    }
+    let unsupported = DisplayEvent::Base(BaseEvent::Unsupported { what: "DRAW_ROP3".to_owned() });
+    assert_eq!(pair.events(), [unsupported]);
+    let counters = pair.client.counters();
+    assert_eq!((counters.draws["DRAW_ROP3"], counters.unsupported["DRAW_ROP3"]), (3, 3));
+}
+
+#[test]
+fn unknown_messages_are_passed_over() {
+    let mut pair = display();
+    for kind in [99, 199, 322] {
+        let frame = Frame { kind, sub_list: 0, body: &[1, 2, 3] };
+        pair.client.handle_message(pair.now, frame).unwrap();
+    }
+    let names: Vec<_> = pair.client.counters().unsupported.keys().cloned().collect();
+    assert_eq!(names, ["message type 199", "message type 322", "message type 99"]);
+}
+
+#[test]
+fn a_picture_that_cannot_be_shown_ends_the_channel_by_name() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    let error = pair.try_send(&copy(&[0; 8], 1)).unwrap_err();
+    assert!(matches!(&error, ChannelError::Draw { serial: 2, name: "DRAW_COPY", source }
+        if matches!(**source, DrawError::Image { kind: "QUIC", .. })));
+    let frame = Frame { kind: 304, sub_list: 0, body: &[0; 8] };
+    let error = pair.client.handle_message(pair.now, frame).unwrap_err();
+    assert_eq!(error.to_string(), "message 3 (DRAW_COPY)");
+}
+
+#[test]
+fn main_attaches_to_its_channels_once_it_is_initialised() {
+    let mut pair = Pair::new(MainChannel::new());
+    let init = main::Init {
+        session_id: 42,
+        display_channels_hint: 1,
+        supported_mouse_modes: 3,
+        current_mouse_mode: 1,
+        agent_connected: 0,
+        agent_tokens: 10,
+        multi_media_time: 0,
+        ram_hint: 0,
+    };
+    pair.send(&init);
+    assert_eq!(pair.received(), [sent(&AttachChannels {})]);
+    let channels = vec![ChannelId { channel_type: ChannelType::DISPLAY, id: 0 }];
+    pair.send(&main::ChannelsList { channels: channels.clone() });
+    pair.send(&main::MouseMode { supported: 3, current: 2 });
+    pair.send(&main::AgentConnectedTokens { num_tokens: 10 });
+    pair.send(&main::AgentToken { num_tokens: 3 });
+    pair.send(&main::AgentData { data: Rest(&[0; 20]) });
+    pair.send(&main::AgentDisconnected { error_code: 0 });
+    assert_eq!(
+        pair.events(),
+        [
+            MainEvent::Init { session_id: 42 },
+            MainEvent::MouseMode { is_client_supported: true, is_client: false },
+            MainEvent::Channels(channels),
+            MainEvent::MouseMode { is_client_supported: true, is_client: true },
+            MainEvent::Agent(true),
+            MainEvent::Agent(false),
+        ]
+    );
+    assert_eq!(pair.received(), [], "nothing is said to the agent");
+    assert!(matches!(pair.try_send(&init), Err(ChannelError::Unexpected { problem: "twice", .. })));
+}
+
+#[test]
+fn migrations_are_declined_and_flushes_are_marked() {
+    let mut pair = Pair::new(MainChannel::new());
+    pair.send(&main::MigrateBegin { target: main::MigrationTarget { port: 1, sport: 0, data: Rest(&[]) } });
+    pair.send(&Migrate { flags: 1 });
+    pair.send(&Migrate { flags: 2 });
+    assert_eq!(pair.received(), [sent(&MigrateConnectError {}), sent(&MigrateFlushMark {})]);
+}
+
+#[test]
+fn notices_are_safe_to_print() {
+    let mut pair = Pair::new(MainChannel::new());
+    let message = Counted(b"a\x1b[2J\xff\0b");
+    pair.send(&Notify { time_stamp: 0, severity: Severity::WARN, visibility: 0, what: 0, message });
+    let text = "a\\u{1b}[2J\u{fffd}".to_owned();
+    assert_eq!(pair.events(), [MainEvent::Base(BaseEvent::Notice { severity: Severity::WARN, text })]);
+    pair.send(&main::Name { name: Counted(b"my vm\0") });
+    assert_eq!(pair.events(), [MainEvent::Name("my vm".to_owned())]);
+}
+
+#[test]
+fn waiting_for_other_channels_is_noted_but_not_done() {
+    let mut pair = display();
+    let entry = WaitForChannel { channel_type: 2, channel_id: 1, message_serial: 9 };
+    pair.send(&WaitForChannels { wait_list: vec![entry] });
+    pair.send(&CREATE);
+    assert!(pair.client.primary().is_some());
+    assert_eq!(pair.client.counters().unsupported["WAIT_FOR_CHANNELS"], 1);
+}
+
+#[test]
+fn sub_messages_are_handled_in_order_before_their_carrier() {
+    let mut pair = display();
+    let create = CREATE.to_body();
+    // A full header's list behind the body of DESTROY: create the surface, then mark it, then destroy it.
+    let mut body = SurfaceDestroy { surface_id: 0 }.to_body();
+    let list_at = u32::try_from(body.len()).unwrap();
+    let first = list_at + 2 + 8;
+    let second = first + 6 + u32::try_from(create.len()).unwrap();
+    body.extend(2_u16.to_le_bytes());
+    body.extend([first, second].iter().flat_map(|offset| offset.to_le_bytes()));
+    body.extend([&314_u16.to_le_bytes()[..], &20_u32.to_le_bytes(), &create].concat());
+    body.extend([&102_u16.to_le_bytes()[..], &0_u32.to_le_bytes()].concat());
+    pair.client.handle_message(pair.now, Frame { kind: 315, sub_list: list_at, body: &body }).unwrap();
+    let events = pair.events();
+    assert!(matches!(
+        events[..],
+        [DisplayEvent::SurfaceCreated { .. }, DisplayEvent::Marked, DisplayEvent::SurfaceDestroyed { .. }]
+    ));
+}
+
+#[test]
+fn keys_go_out_as_their_set_1_bytes() {
+    let mut pair = Pair::new(InputsChannel::new());
+    for (code, down, up) in
+        [(0x1e, 0x1e, 0x9e), (0xe04d, 0x4de0, 0xcde0), (0x9e, 0x9e, 0x9e), (0xe0cb, 0xcbe0, 0xcbe0)]
+    {
+        let key = KeyCode::try_from(code).unwrap();
+        pair.client.key_down(key);
+        pair.client.key_up(key);
+        assert_eq!(pair.received(), [sent(&KeyDown { code: down }), sent(&KeyUp { code: up })], "{code:#x}");
+    }
+    for code in [0, 0xe000, 0xe11d, 0x0100] {
+        assert_eq!(KeyCode::try_from(code), Err(KeyCodeError(code)));
+    }
+}
+
+#[test]
+fn lock_lights_are_reported() {
+    let mut pair = Pair::new(InputsChannel::new());
+    pair.send(&inputs::Init { modifiers: 2 });
+    pair.send(&inputs::KeyModifiers { modifiers: 6 });
+    pair.send(&inputs::MouseMotionAck {});
+    assert_eq!(pair.events(), [InputsEvent::KeyModifiers(2), InputsEvent::KeyModifiers(6)]);
+}
+
+#[test]
+fn the_cursor_is_followed() {
+    let mut pair = Pair::new(CursorChannel::new());
+    let shape = || cursor::Cursor { flags: cursor::Cursor::NONE, header: None, data: &[] };
+    let position = Point16 { x: 3, y: 4 };
+    pair.send(&cursor::Init { position, trail_length: 0, trail_frequency: 0, visible: 1, cursor: shape() });
+    assert!(pair.client.state().is_visible);
+    pair.send(&cursor::Hide {});
+    pair.send(&cursor::Move { position: Point16 { x: 5, y: 6 } });
+    assert_eq!(
+        (pair.client.state().position, pair.client.state().is_visible),
+        (Point16 { x: 5, y: 6 }, true)
+    );
+    pair.send(&cursor::Set { position, visible: 0, cursor: shape() });
+    assert_eq!((pair.client.state().position, pair.client.state().is_visible), (position, false));
+    pair.send(&cursor::Reset {});
+    assert_eq!(pair.client.state().position, Point16::default());
+}
+
+mod any_bytes {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+
+    fn kinds() -> impl proptest::strategy::Strategy<Value = u16> {
+        prop::sample::select((1..9).chain(101..127).chain(301..323).collect::<Vec<u16>>())
+    }
+
+    fn feed(machine: &mut impl Machine, messages: &[(u16, Vec<u8>)]) {
+        for (kind, body) in messages {
+            if machine.handle_message(Instant::now(), Frame { kind: *kind, sub_list: 0, body }).is_err() {
+                break;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_messages_make_a_channel_panic(
+            messages in prop::collection::vec((kinds(), prop::collection::vec(any::<u8>(), 0..120)), 1..12),
+        ) {
+            feed(&mut MainChannel::new(), &messages);
+            feed(&mut InputsChannel::new(), &messages);
+            feed(&mut CursorChannel::new(), &messages);
+            feed(&mut display().client, &messages);
+        }
+
+        /// One byte of a good draw is another.
+        #[test]
+        fn no_damaged_draw_makes_a_display_panic(
+            at in 0_usize..107,
+            value in any::<u8>(),
+            cut in 0_usize..120,
+        ) {
+            let mut pair = display();
+            pair.send(&CREATE);
+            let mut body = copy(&[1, 2, 3, 4, 5, 6, 7, 8], 0).to_body();
+            if let Some(byte) = body.get_mut(at) {
+                *byte = value;
+            }
+            body.truncate(cut.max(1));
+            feed(&mut pair.client, &[(304, body)]);
+        }
+    }
+}
