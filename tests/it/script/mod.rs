@@ -1,2 +1,3 @@
 mod attempt;
 mod machine;
+mod meta;
