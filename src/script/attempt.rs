@@ -10,7 +10,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Scope, machine_end};
-use super::failure::{Failure, FailureKind};
+use super::failure::{Failure, FailureKind, Place};
 use super::sandbox::{Sandbox, StopFlag};
 use super::scenario::{Scenario, Script, declare};
 use super::test::{Params, Run, Tasks, TestSkin, call, within_deadline};
@@ -128,6 +128,7 @@ async fn attempt(options: AttemptOptions, stop: &StopFlag) -> Outcome {
     let expired = Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
         .at(Some(scenario.place.clone()))
         .fatal();
+    let declared_at = scenario.place.clone();
     let watched = within_deadline(&context, scope, expired, body);
     let result = tokio::select! {
         biased;
@@ -143,15 +144,21 @@ async fn attempt(options: AttemptOptions, stop: &StopFlag) -> Outcome {
         }
         failed => failed,
     };
-    judge(&context, result).await
+    judge(&context, result, declared_at).await
 }
 
 /// What a finished script amounts to. A fatal failure outlives any `pcall`; a missed expectation too.
-async fn judge(context: &Context, result: mlua::Result<()>) -> Outcome {
+async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) -> Outcome {
     let (missed, count) = context.missed();
     let raised = result.err().map(|error| Failure::from_lua(&error));
-    let failure = context.fatal().or(raised);
-    let Some(mut failure) = merged(failure, missed) else { return Outcome::Passed };
+    let failure = match (context.fatal(), raised) {
+        // The same failure, which on its way got its traceback and its picture.
+        (Some(fatal), Some(raised)) if fatal.message == raised.message => Some(raised),
+        (fatal, raised) => fatal.or(raised),
+    };
+    let Some(failure) = merged(failure, missed) else { return Outcome::Passed };
+    // Out of memory there is no stack to ask.
+    let mut failure = failure.at(Some(declared_at));
     if failure.kind == FailureKind::MachineEnded || failure.kind == FailureKind::LaneLost {
         // The lane says why within moments; a closed console alone is a poor explanation.
         let mut ended = context.lane.ended.clone();

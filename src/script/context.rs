@@ -359,7 +359,11 @@ pub(super) fn machine_ended(end: &LaneEnd, what: &str, seen: &str) -> Failure {
                 .hint("if the scenario makes the guest end here, wait with `t.lane:wait_for_shutdown()`")
         }
         EndClass::Host | EndClass::TakenDown => {
-            Failure::new(FailureKind::LaneLost, format!("{what}: {}{seen}", end.how))
+            let failure = Failure::new(FailureKind::LaneLost, format!("{what}: {}{seen}", end.how));
+            match end.how.contains("killed by signal 9") {
+                true => failure.hint("somebody killed it, or the kernel did for want of memory: see `dmesg`"),
+                false => failure,
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::context::{Context, Scope, caller};
 use super::failure::{Failure, FailureKind};
+use super::members::refuse_unknown;
 use super::options::describe;
 use super::values::{to_json, to_matcher};
 use crate::journal::matching::{Comparison, Matcher, show};
@@ -30,6 +31,20 @@ type Judgement = Result<(), String>;
 
 impl UserData for ExpectSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(
+            methods,
+            "expect",
+            &[
+                "equals",
+                "matches",
+                "is_true",
+                "contains",
+                "has_in_order",
+                "never_decreases",
+                "increases",
+                "agrees",
+            ],
+        );
         methods.add_method("equals", |lua, expect, wanted: Value| {
             let wanted = to_json(&wanted)?;
             let what = format!("equals {}", show(&wanted));

@@ -126,10 +126,8 @@ impl Failure {
                 failure
             }
             mlua::Error::WithContext { cause, .. } => Self::from_lua(cause),
-            mlua::Error::BadArgument { to, pos, cause, .. } => {
-                let call = to.as_deref().map_or_else(String::new, |to| format!("{}: ", call_name(to)));
-                // Methods count their receiver as the first argument.
-                Self::usage(format!("{call}argument {}: {cause}", pos.saturating_sub(1).max(1)))
+            mlua::Error::BadArgument { to, pos, name, cause } => {
+                wrong_argument(to.as_deref(), *pos, name.as_deref(), cause)
             }
             mlua::Error::MemoryError(_) => Self::new(
                 FailureKind::Script,
@@ -138,6 +136,7 @@ impl Failure {
                     super::sandbox::MEMORY_LIMIT >> 20
                 ),
             )
+            .hint("look for a table or text that grows in a loop, and for a function that calls itself for ever")
             .fatal(),
             other => Self::from_text(&other.to_string()),
         }
@@ -161,9 +160,41 @@ impl Failure {
     }
 }
 
+/// An argument that is missing or of a wrong type, in the words of whoever wrote the script.
+fn wrong_argument(to: Option<&str>, pos: usize, name: Option<&str>, cause: &mlua::Error) -> Failure {
+    let call = to.map(call_name);
+    if name == Some("self") {
+        let call = call.unwrap_or_default();
+        return Failure::usage(format!("{call}: called without its object"))
+            .hint(format!("methods are called with a colon: `{call}(…)`"));
+    }
+    // Methods count their receiver as the first argument, functions have none.
+    let pos = if call.is_some() { pos.saturating_sub(1).max(1) } else { pos };
+    let call = call.map_or_else(String::new, |call| format!("{call}: "));
+    let cause = match cause {
+        mlua::Error::FromLuaConversionError { from, to, .. } => {
+            format!("wants {}, got {}", in_lua(to), in_lua(from))
+        }
+        other => other.to_string(),
+    };
+    Failure::usage(format!("{call}argument {pos} {cause}"))
+}
+
+/// A type as scripts know it: `f64` is a number.
+fn in_lua(type_name: &str) -> String {
+    match type_name {
+        "nil" => "nil".to_owned(),
+        "String" | "string" => "a string".to_owned(),
+        "f64" | "integer" | "number" => "a number".to_owned(),
+        list if list.contains("Vec") => "a list".to_owned(),
+        other => format!("a {}", other.to_lowercase()),
+    }
+}
+
 /// `LaneSkin.wait_for_shutdown` is how mlua names the method; scripts write `lane:wait_for_shutdown`.
 fn call_name(rust_name: &str) -> String {
     match rust_name.split_once('.') {
+        Some(("TestSkin", method)) => format!("t:{method}"),
         Some((skin, method)) => format!("{}:{method}", skin.trim_end_matches("Skin").to_lowercase()),
         None => rust_name.to_owned(),
     }

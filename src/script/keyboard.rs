@@ -7,6 +7,7 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 
 use super::context::{Context, caller, machine_ended, millis};
 use super::failure::{Failure, FailureKind, Place};
+use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use crate::console::keyboard::us_keys;
 use crate::console::{Console, ConsoleError, Scancode, typing};
@@ -19,6 +20,7 @@ pub(super) struct KeyboardSkin;
 
 impl UserData for KeyboardSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "keyboard", &["press", "down", "up", "type", "paste"]);
         methods.add_async_method("press", |lua, _, (key, options): (Value, Option<Table>)| {
             let call = Call::new(&lua, "keyboard:press");
             let prepared = call.prepare(|| {

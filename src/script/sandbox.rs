@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Value, VmState};
 
+use super::context::caller;
 use super::failure::{Caught, Failure, FailureKind, readable_traceback};
+use super::values::to_json;
+use crate::journal::matching::show;
+use crate::near::nearest;
 
 /// Bytes a script may hold.
 pub const MEMORY_LIMIT: usize = 64 << 20;
@@ -53,17 +57,17 @@ impl Sandbox {
         let fatal = Arc::new(fatal);
         let stop_now = {
             let stop = stop.clone();
-            move || match fatal() {
-                Some(failure) => Err(mlua::Error::external(failure)),
+            move |lua: &Lua| match fatal() {
+                Some(failure) => Err(mlua::Error::external(interrupted(lua, failure))),
                 None if stop.is_set() => Err(mlua::Error::external(stopped_failure())),
                 None => Ok(()),
             }
         };
         let hook = stop_now.clone();
         let every = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
-        lua.set_global_hook(every, move |_, _| hook().map(|()| VmState::Continue))?;
+        lua.set_global_hook(every, move |lua, _| hook(lua).map(|()| VmState::Continue))?;
 
-        let stopped = lua.create_function(move |_, ()| stop_now())?;
+        let stopped = lua.create_function(move |lua, ()| stop_now(lua))?;
         let described = lua.create_function(|lua, failure: Value| describe(lua, failure))?;
         let raise = lua.create_function(|_, failure: mlua::AnyUserData| -> mlua::Result<()> {
             match failure.borrow::<Caught>() {
@@ -88,6 +92,15 @@ fn stopped_failure() -> Failure {
     Failure::new(FailureKind::Cancelled, "the script was stopped").fatal()
 }
 
+/// A deadline that found the script computing: only the stack tells where.
+fn interrupted(lua: &Lua, mut failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Timeout && failure.traceback.is_none() {
+        let traceback = lua.traceback(None, 0).ok();
+        failure.traceback = traceback.and_then(|traceback| readable_traceback(&traceback.to_string_lossy()));
+    }
+    failure
+}
+
 /// What a script sees of an error it caught.
 fn describe(lua: &Lua, failure: Value) -> mlua::Result<Value> {
     match failure {
@@ -107,21 +120,45 @@ fn uncaught(lua: &Lua, value: Value) -> mlua::Result<Value> {
             Ok(caught) => caught.0.clone(),
             Err(_) => Failure::new(FailureKind::Script, "an object was raised as an error"),
         },
-        Value::String(text) => Failure::from_lua(&mlua::Error::RuntimeError(text.to_string_lossy())),
-        Value::Table(table) => {
-            let text = match table.raw_get::<Value>("message")? {
-                Value::Nil => value.to_string()?,
-                message => message.to_string()?,
-            };
-            Failure::from_lua(&mlua::Error::RuntimeError(text))
+        Value::String(text) => {
+            let failure = Failure::from_lua(&mlua::Error::RuntimeError(text.to_string_lossy()));
+            match missing_global(lua, &failure.message) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
         }
+        Value::Table(table) => match table.raw_get::<Value>("message")? {
+            Value::Nil => {
+                let shown = to_json(&value).map_or_else(|_| "a table".to_owned(), |json| show(&json));
+                Failure::new(FailureKind::Script, format!("error value: {shown}"))
+            }
+            message => Failure::from_lua(&mlua::Error::RuntimeError(message.to_string()?)),
+        },
         other => Failure::new(FailureKind::Script, format!("error value: {}", other.to_string()?)),
     };
+    if matches!(failure.kind, FailureKind::Script | FailureKind::Usage) {
+        failure = failure.at(caller(lua));
+    }
     if failure.traceback.is_none() && failure.kind == FailureKind::Script {
         let traceback = lua.traceback(None, 1)?.to_string_lossy();
         failure.traceback = readable_traceback(&traceback);
     }
     Ok(Value::Error(Box::new(mlua::Error::external(failure))))
+}
+
+/// What was probably meant by a global that is not there.
+fn missing_global(lua: &Lua, message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("a nil value (global '")?;
+    let (name, _) = rest.split_once('\'')?;
+    if ["keyboard", "digest", "serial", "screen", "lane", "params"].contains(&name) {
+        return Some(format!("did you mean `t.{name}`?"));
+    }
+    if ["io", "os", "debug", "package", "require", "dofile", "loadfile", "load"].contains(&name) {
+        return Some(format!("scenarios have no `{name}`: no files, no processes, no other code"));
+    }
+    let known: Vec<String> =
+        lua.globals().pairs::<String, Value>().filter_map(|pair| Some(pair.ok()?.0)).collect();
+    nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
 }
 
 const HOOK_INSTRUCTIONS: u32 = 10_000;

@@ -65,9 +65,15 @@ impl Script {
     /// # Errors
     /// It cannot be read or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| LoadError::Read { path: path.display().to_string(), source })?;
-        Ok(Self { path: path.to_owned(), source: text.into() })
+        let failed = |source| LoadError::Read { path: path.display().to_string(), source };
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            failed(std::io::Error::other(format!("not UTF-8 text from byte {valid} on")))
+        })?;
+        // Some editors mark UTF-8 with a byte order mark; to Lua it is a syntax error.
+        let source = text.strip_prefix('\u{FEFF}').unwrap_or(&text).into();
+        Ok(Self { path: path.to_owned(), source })
     }
 
     /// The text of a line, counted from 1.
@@ -155,7 +161,7 @@ pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<(S
     lua.globals().set("scenario", scenario)?;
 
     let chunk = lua
-        .load(&*script.source)
+        .load(without_shebang(&script.source))
         .set_name(format!("@{}", script.path.display()))
         .set_mode(ChunkMode::Text)
         .into_function()?;
@@ -163,6 +169,14 @@ pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<(S
     forbid_late_declarations(lua)?;
     let declared = std::mem::take(&mut *declared.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(declared)
+}
+
+/// A first line `#!…` is for the system, and stays a line so that the others keep their numbers.
+fn without_shebang(source: &str) -> String {
+    match source.strip_prefix("#!") {
+        Some(rest) => format!("--{rest}"),
+        None => source.to_owned(),
+    }
 }
 
 fn declaration(
@@ -188,6 +202,11 @@ fn declaration(
             return Err(Failure::usage(format!("scenario: options are a table, got {}", describe(&other))));
         }
     };
+    if name.to_string_lossy().trim().is_empty() {
+        return Err(
+            Failure::usage("scenario: the name is empty").hint("a name says what the scenario promises")
+        );
+    }
     let options: Option<Table> = options;
     let options = Options::new("scenario", options, &["needs", "tags", "timeout"])?;
     let needs = options.strings("needs")?.unwrap_or_default();

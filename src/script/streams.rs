@@ -10,6 +10,7 @@ use visual_digest::Digest;
 
 use super::context::{Context, Wait, caller, machine_ended};
 use super::failure::Failure;
+use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use super::values::{from_json, to_matcher, to_pattern};
 use crate::journal::matching::{Comparison, Matcher, show};
@@ -22,6 +23,7 @@ pub(super) struct DigestSkin;
 
 impl UserData for DigestSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "digest", &["wait_for", "latest", "history"]);
         methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
             let place = caller(&lua);
             let context = Context::of(&lua);
@@ -155,6 +157,7 @@ pub(super) struct SerialSkin;
 
 impl UserData for SerialSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "serial", &["wait_for", "lines", "drain"]);
         methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
             let place = caller(&lua);
             let context = Context::of(&lua);
@@ -274,11 +277,18 @@ fn captures(pattern: &regex_lite::Regex, text: &str) -> Option<Vec<String>> {
 
 fn lines_seen(events: &[Arc<Event>]) -> String {
     let lines: Vec<&str> = events.iter().filter_map(|event| serial_text(event)).collect();
+    // A prompt that stands there has no line end yet; one that went on is among the lines.
+    let prompt = match events.last().map(|event| &event.body) {
+        Some(Body::SerialPrompt { text }) => format!("\nand a line that has not ended yet:\n  {text}"),
+        _ => String::new(),
+    };
     let last: Vec<String> =
         lines.iter().rev().take(LINES_SHOWN).rev().map(|line| format!("\n  {line}")).collect();
+    let last = last.concat();
     match lines.len() {
-        0 => "no line on the serial port since the last match".to_owned(),
-        count => format!("{count} lines since the last match, the last of them:{}", last.concat()),
+        0 => format!("no line on the serial port since the last match{prompt}"),
+        1 => format!("1 line since the last match:{last}{prompt}"),
+        count => format!("{count} lines since the last match, the last of them:{last}{prompt}"),
     }
 }
 
@@ -287,6 +297,7 @@ pub(super) struct ScreenSkin;
 
 impl UserData for ScreenSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable"]);
         methods.add_async_method("screenshot", |lua, _, name: Option<String>| {
             let place = caller(&lua);
             let context = Context::of(&lua);
@@ -339,6 +350,7 @@ fn draws_seen(events: &[Arc<Event>]) -> String {
     let draws = events.iter().filter(|event| matches!(event.body, Body::SurfaceDrawn { .. })).count();
     match draws {
         0 => "no draw was seen".to_owned(),
+        1 => "the screen changed once".to_owned(),
         _ => format!("the screen changed {draws} times; something on it may be blinking"),
     }
 }
@@ -348,6 +360,7 @@ pub(super) struct LaneSkin;
 
 impl UserData for LaneSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "lane", &["name", "folder", "wait_for_shutdown"]);
         methods.add_method("name", |lua, _, ()| Ok(Context::of(lua).lane.name.clone()));
         methods.add_method("folder", |lua, _, ()| Ok(Context::of(lua).folder.display().to_string()));
         methods.add_async_method("wait_for_shutdown", |lua, _, options: Option<Table>| {

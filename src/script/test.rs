@@ -14,6 +14,7 @@ use super::context::{Context, Scope, caller, millis};
 use super::expect::ExpectSkin;
 use super::failure::{Failure, FailureKind};
 use super::keyboard::KeyboardSkin;
+use super::members::refuse_unknown;
 use super::options::{Options, describe, seconds_to_duration};
 use super::streams::{DigestSkin, LaneSkin, ScreenSkin, SerialSkin, digests, drain};
 use super::values::from_json;
@@ -44,6 +45,29 @@ impl UserData for TestSkin {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(
+            methods,
+            "t",
+            &[
+                "keyboard",
+                "digest",
+                "serial",
+                "screen",
+                "lane",
+                "params",
+                "step",
+                "sleep",
+                "eventually",
+                "spawn",
+                "all",
+                "race",
+                "skip",
+                "log",
+                "attach",
+                "check",
+                "reconcile",
+            ],
+        );
         methods.add_async_method("step", step);
         add_time(methods);
         add_concurrency(methods);
@@ -162,8 +186,18 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
                 let failure = Failure::usage(format!("t:sleep: wants seconds from 0 to 1e9, got {seconds}"));
                 return Err(context.raise(failure.at(place)));
             };
-            tokio::time::sleep(duration).await;
-            Ok(())
+            let scope = context.current_scope();
+            let limit = scope.deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(duration.min(limit)).await;
+            if duration <= limit {
+                return Ok(());
+            }
+            let message = format!(
+                "t:sleep: {seconds} s do not fit into the {:.1} s left of {}",
+                limit.as_secs_f64(),
+                scope.deadline_name
+            );
+            Err(context.raise(Failure::new(FailureKind::Timeout, message).at(place).fatal()))
         }
     });
     methods.add_async_method("eventually", |lua, _, (question, options): (Function, Option<Table>)| {
@@ -244,6 +278,7 @@ struct TaskSkin(Arc<Task>);
 
 impl UserData for TaskSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(methods, "task", &["join"]);
         methods.add_async_method("join", |lua, task, ()| {
             let place = caller(&lua);
             let context = Context::of(&lua);

@@ -1,0 +1,130 @@
+//! What authors get wrong every day is answered with the line, their own words and the near miss.
+
+use std::time::{Duration, Instant};
+
+use backstaff::script::{FailureKind, LoadError, Script, load};
+
+use super::machine::{TestMachine, failure};
+
+#[tokio::test]
+async fn a_misspelled_member_names_the_near_miss() {
+    let cases = [
+        ("t.keyboad:press('a')", "t: there is no `keyboad`, did you mean `keyboard`?"),
+        ("t:stp('x', function() end)", "t: there is no `stp`, did you mean `step`?"),
+        ("t.serial:waitfor('x')", "serial: there is no `waitfor`, did you mean `wait_for`?"),
+        ("t.keyboard:pres('a')", "keyboard: there is no `pres`, did you mean `press`?"),
+        ("t.digest:histry()", "digest: there is no `histry`, did you mean `history`?"),
+        ("t.screen:screnshot()", "screen: there is no `screnshot`, did you mean `screenshot`?"),
+        ("t.lane:nme()", "lane: there is no `nme`, did you mean `name`?"),
+        ("expect(1):equal(1)", "expect: there is no `equal`, did you mean `equals`?"),
+        ("t:spawn(function() end):jon()", "task: there is no `jon`, did you mean `join`?"),
+        ("t.serial = nil", "t: `serial` cannot be set"),
+    ];
+    for (script, wanted) in cases {
+        let failure = failure(TestMachine::new().run(script).await);
+        assert_eq!((failure.kind, &*failure.message), (FailureKind::Usage, wanted), "{script}");
+        assert_eq!(failure.place.unwrap().line, 2, "{script}");
+    }
+    let failure = failure(TestMachine::new().run("t.lane:explode()").await);
+    assert_eq!(failure.hint.as_deref(), Some("lane has name, folder, wait_for_shutdown"));
+}
+
+#[tokio::test]
+async fn a_global_that_is_not_there_hints_at_what_was_meant() {
+    let cases = [
+        ("at_lest(3)", "did you mean `at_least`?"),
+        ("serial:wait_for('x')", "did you mean `t.serial`?"),
+        ("io.open('x')", "scenarios have no `io`: no files, no processes, no other code"),
+    ];
+    for (script, wanted) in cases {
+        let failure = failure(TestMachine::new().run(script).await);
+        assert_eq!(failure.hint.as_deref(), Some(wanted), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_argument_is_told_in_the_words_of_lua_with_its_line() {
+    let cases = [
+        ("t:sleep('soon')", "t:sleep: argument 1 wants a number, got a string"),
+        ("t:skip()", "t:skip: argument 1 wants a string, got nil"),
+        ("t:step(nil, function() end)", "t:step: argument 1 wants a string, got nil"),
+        ("t:all(7)", "t:all: argument 1 wants a list, got a number"),
+        ("t:eventually(1)", "t:eventually: argument 1 wants a function, got a number"),
+        ("t.serial.wait_for('x')", "serial:wait_for: called without its object"),
+        ("t.skip('x')", "t:skip: called without its object"),
+    ];
+    for (script, wanted) in cases {
+        let failure = failure(TestMachine::new().run(script).await);
+        assert_eq!((failure.kind, &*failure.message), (FailureKind::Usage, wanted), "{script}");
+        assert_eq!(failure.place.unwrap().line, 2, "{script}");
+    }
+    let failure = failure(TestMachine::new().run("t.serial.wait_for('x')").await);
+    assert_eq!(failure.hint.as_deref(), Some("methods are called with a colon: `serial:wait_for(…)`"));
+}
+
+#[tokio::test]
+async fn an_error_value_is_shown_and_has_a_line() {
+    for (script, wanted) in
+        [("error({ code = 3 })", "error value: { code = 3 }"), ("error()", "error value: nil")]
+    {
+        let failure = failure(TestMachine::new().run(script).await);
+        assert_eq!((&*failure.message, failure.place.unwrap().line), (wanted, 2), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_finds_the_script_computing_says_where() {
+    let outcome = TestMachine::new()
+        .run_with("timeout = 0.1", "local function spin()\nwhile true do end\nend\nspin()")
+        .await;
+    let traceback = failure(outcome).traceback.unwrap();
+    assert!(traceback.contains("case.lua:3") && traceback.contains("case.lua:5"), "{traceback}");
+}
+
+#[tokio::test]
+async fn a_sleep_that_does_not_fit_ends_at_the_deadline_at_its_own_line() {
+    let began = Instant::now();
+    let failure = failure(TestMachine::new().run_with("timeout = 0.2", "\n\npcall(t.sleep, t, 600)").await);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(failure.kind, FailureKind::Timeout);
+    assert_eq!(failure.place.unwrap().line, 4);
+    assert!(failure.message.starts_with("t:sleep: 600 s do not fit into the 0."), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn running_out_of_memory_names_the_scenario_and_what_to_look_for() {
+    let failure = failure(TestMachine::new().run("local function f() return 1 + f() end f()").await);
+    assert_eq!(failure.place.unwrap().line, 1);
+    assert!(failure.hint.unwrap().contains("calls itself"));
+}
+
+#[tokio::test]
+async fn a_wait_for_a_line_that_fails_shows_the_prompt_that_stands_there() {
+    use backstaff::journal::{Body, Source};
+    let machine = TestMachine::new();
+    machine.serial("booted");
+    machine.journal.append(Source::Serial, Body::SerialPrompt { text: "login: ".to_owned() });
+    let failure = failure(machine.run("t.serial:wait_for('never', { timeout = 0.05 })").await);
+    let seen = "1 line since the last match:\n  booted\nand a line that has not ended yet:\n  login: ";
+    assert!(failure.message.ends_with(seen), "{}", failure.message);
+}
+
+#[test]
+fn a_byte_order_mark_and_a_shebang_are_not_errors_and_move_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.lua");
+    std::fs::write(&path, "\u{FEFF}#!/usr/bin/env backstaff\nscenario('a', function() end)\n").unwrap();
+    let scenarios = load(&Script::read(&path).unwrap()).unwrap();
+    assert_eq!((scenarios.len(), scenarios[0].place.line), (1, 2));
+}
+
+#[test]
+fn what_is_not_text_and_what_has_no_name_does_not_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.lua");
+    std::fs::write(&path, b"-- caf\xe9\n").unwrap();
+    let LoadError::Read { source, .. } = Script::read(&path).unwrap_err() else { panic!("it was read") };
+    assert_eq!(source.to_string(), "not UTF-8 text from byte 6 on");
+    let script = Script { path, source: "scenario(' ', function() end)".into() };
+    assert!(load(&script).unwrap_err().to_string().ends_with("a.lua:1: scenario: the name is empty"));
+}
