@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::digest::DigestCommand;
+
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
 #[derive(Debug, Parser)]
 #[command(name = "backstaff", version, max_term_width = 100)]
@@ -38,6 +40,11 @@ pub(super) enum ColorChoice {
 pub(super) enum Command {
     /// Run scenarios, each on a fresh lane.
     Run(RunCommand),
+    /// Turn a screenshot or a payload into the JSON of its digest, and back.
+    Digest {
+        #[command(subcommand)]
+        command: DigestCommand,
+    },
 }
 
 #[derive(Debug, Args)]

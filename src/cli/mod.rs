@@ -4,9 +4,12 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod digest;
 pub mod exit;
 mod logging;
 mod run;
+
+use std::io::IsTerminal as _;
 
 use clap::Parser as _;
 
@@ -26,5 +29,10 @@ pub fn main() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
+        Command::Digest { command } => {
+            let mut out = std::io::stdout();
+            let is_terminal = out.is_terminal();
+            ExitCode(command.run(&mut out, is_terminal, &mut anstream::stderr()))
+        }
     }
 }

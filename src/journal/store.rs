@@ -99,10 +99,14 @@ impl Journal {
 
     /// Returns the events of `source` after `cursor`, oldest first.
     pub fn after(&self, source: Source, cursor: Cursor) -> Vec<Arc<Event>> {
+        self.piece_after(source, cursor, usize::MAX)
+    }
+
+    fn piece_after(&self, source: Source, cursor: Cursor, limit: usize) -> Vec<Arc<Event>> {
         let state = self.state();
         let stream = &state.streams[source as usize];
         let from = stream.partition_point(|&index| (index as u64) < cursor.0);
-        stream[from..].iter().map(|&index| Arc::clone(&state.events[index])).collect()
+        stream[from..].iter().take(limit).map(|&index| Arc::clone(&state.events[index])).collect()
     }
 
     /// Returns all events of all streams after `cursor`, oldest first.
@@ -125,15 +129,45 @@ impl Journal {
         let mut seen = *cursor;
         loop {
             newest.mark_unchanged();
-            for event in self.after(source, seen) {
-                seen = Cursor(event.seq);
-                if accept(&event) {
-                    *cursor = seen;
-                    return event;
+            // In pieces: a script that waits for one line after the other would copy the whole rest for each.
+            loop {
+                let piece = self.piece_after(source, seen, PIECE);
+                let is_last = piece.len() < PIECE;
+                for event in piece {
+                    seen = Cursor(event.seq);
+                    if accept(&event) {
+                        *cursor = seen;
+                        return event;
+                    }
+                }
+                if is_last {
+                    break;
                 }
             }
             // The sender lives in `self`, so this ends only with a change.
             let _ = newest.changed().await;
+        }
+    }
+
+    /// Waits until `source` has an event and nothing was added to it for `quiet`. Has no deadline of its own.
+    /// Cancel safe.
+    pub async fn silence(&self, source: Source, quiet: Duration) {
+        let mut newest = self.watch();
+        loop {
+            newest.mark_unchanged();
+            let last = {
+                let state = self.state();
+                state.streams[source as usize].last().map(|&index| state.events[index].at())
+            };
+            let idle = last.map(|last| self.inner.began.elapsed().saturating_sub(last));
+            let Some(rest) = idle.map(|idle| quiet.saturating_sub(idle)) else {
+                let _ = newest.changed().await;
+                continue;
+            };
+            if rest.is_zero() {
+                return;
+            }
+            let _ = tokio::time::timeout(rest, newest.changed()).await;
         }
     }
 
@@ -184,6 +218,8 @@ impl Event {
 
 /// How many events of one stream an attempt keeps: a serial flood of an hour, far below a gigabyte.
 pub const STREAM_LIMIT: usize = 1_000_000;
+/// How many events a wait looks at before it asks for more.
+const PIECE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +257,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_wait_finds_what_lies_far_behind() {
+        let journal = Journal::new();
+        (1..=100).for_each(|number| _ = journal.append(Source::Serial, line(&number.to_string())));
+        let mut cursor = Cursor::default();
+        let found = journal.next_match(Source::Serial, &mut cursor, |event| text(event) == "100").await;
+        assert_eq!((found.seq, cursor), (100, Cursor(100)));
+    }
+
+    #[tokio::test]
     async fn a_wait_wakes_for_a_later_event_of_its_own_stream() {
         let journal = Journal::new();
         let writer = journal.clone();
@@ -232,6 +277,17 @@ mod tests {
         writer.append(Source::Script, Body::Log { message: "other stream".to_owned() });
         writer.append(Source::Serial, line("now"));
         assert_eq!(task.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn silence_begins_with_the_last_event_of_its_stream() {
+        let journal = Journal::new();
+        let quiet = Duration::from_millis(30);
+        assert!(tokio::time::timeout(quiet * 2, journal.silence(Source::Serial, quiet)).await.is_err());
+        journal.append(Source::Serial, line("last"));
+        journal.silence(Source::Serial, quiet).await;
+        let last = journal.after(Source::Serial, Cursor::default())[0].at();
+        assert!(journal.began().elapsed() - last >= quiet);
     }
 
     #[test]

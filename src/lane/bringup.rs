@@ -488,17 +488,8 @@ async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<()
             Ok(())
         }
         GateKind::Quiet { quiet_for } => {
-            let mut newest = journal.watch();
-            loop {
-                newest.mark_unchanged();
-                let last = journal.after(Source::Screen, Cursor::default()).last().map(|event| event.at());
-                let idle = journal.began().elapsed().saturating_sub(last.unwrap_or_default());
-                if last.is_some() && idle >= *quiet_for {
-                    return Ok(());
-                }
-                let pause = quiet_for.saturating_sub(idle).max(Duration::from_millis(5));
-                let _ = tokio::time::timeout(pause, newest.changed()).await;
-            }
+            journal.silence(Source::Screen, *quiet_for).await;
+            Ok(())
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Terminal<W> {
     /// Whether the moving line is on the screen now.
     has_live_line: bool,
     ticks: usize,
+    /// Why the lane is not accelerated, said once a run.
+    fallback: Option<String>,
 }
 
 /// The scenario that runs now.
@@ -36,7 +38,7 @@ struct Running {
 impl<W: Write> Terminal<W> {
     /// A report to `out`. A quiet one shows only failures and the summary.
     pub fn new(out: W, look: Look, is_quiet: bool) -> Self {
-        Self { out, look, is_quiet, running: None, has_live_line: false, ticks: 0 }
+        Self { out, look, is_quiet, running: None, has_live_line: false, ticks: 0, fallback: None }
     }
 
     /// Follows the run until its last event.
@@ -122,7 +124,7 @@ impl<W: Write> Terminal<W> {
                     doing: "preparing the lane".to_owned(),
                     steps: Vec::new(),
                 };
-                if !self.is_quiet && !self.look.live {
+                if !self.is_quiet {
                     let Scenario { name, place, .. } = &running.scenario;
                     self.line(&format!(
                         "RUN   {} {}",
@@ -179,6 +181,7 @@ impl<W: Write> Terminal<W> {
         let Some(mut running) = self.running.take() else { return Ok(()) };
         for event in running.journal.all_after(running.read) {
             running.read = Cursor(event.seq);
+            self.say_fallback(&event)?;
             if let Some(line) = running.take(&event, self.look)
                 && !self.is_quiet
             {
@@ -187,6 +190,17 @@ impl<W: Write> Terminal<W> {
         }
         self.running = Some(running);
         Ok(())
+    }
+
+    /// KVM was asked for and is not there: everything takes longer than people expect.
+    fn say_fallback(&mut self, event: &Event) -> std::io::Result<()> {
+        let Body::Acceleration { requested, resolved, why } = &event.body else { return Ok(()) };
+        if requested != "auto" || resolved != "tcg" || self.is_quiet || self.fallback.as_ref() == Some(why) {
+            return Ok(());
+        }
+        self.fallback = Some(why.clone());
+        let text = printable(&format!("running under TCG: {why}"));
+        self.line(&format!("      {}", self.look.paint(Tone::Warn, text)))
     }
 
     fn draw_live_line(&mut self) -> std::io::Result<()> {
@@ -231,15 +245,9 @@ impl Running {
     /// Follows one event; returns the line that stays of it, if any.
     fn take(&mut self, event: &Event, look: Look) -> Option<String> {
         match &event.body {
-            Body::Acceleration { requested, resolved, why } => {
+            Body::Acceleration { resolved, .. } => {
                 self.doing = format!("starting QEMU ({resolved})");
-                let is_fallback = requested == "auto" && resolved == "tcg";
-                is_fallback.then(|| {
-                    format!(
-                        "      {}",
-                        look.paint(Tone::Warn, printable(&format!("running under TCG: {why}")))
-                    )
-                })
+                None
             }
             Body::LaneState { state, .. } => {
                 if state == "starting" {

@@ -1,7 +1,7 @@
 //! What all bindings of one attempt share: the journal and its cursors, the lane, the deadlines, the failures.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub(super) struct Context {
     waits: AtomicU32,
     shots: AtomicU32,
     attachments: AtomicU32,
+    /// Bytes that the script may still log.
+    log_left: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -76,6 +78,7 @@ impl Context {
             waits: AtomicU32::new(0),
             shots: AtomicU32::new(0),
             attachments: AtomicU32::new(0),
+            log_left: AtomicUsize::new(LOG_LIMIT),
             state: Mutex::default(),
         }
     }
@@ -171,6 +174,21 @@ impl Context {
                 None
             }
         }
+    }
+
+    /// Notes what the script says, as long as it does not say too much: the journal is kept in memory.
+    pub(super) fn log(&self, message: String) {
+        let size = message.len().max(LOG_LINE_BYTES);
+        let take = |left: usize| left.checked_sub(size);
+        let message = match self.log_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => message,
+            Err(0) => return,
+            Err(_) => {
+                self.log_left.store(0, Ordering::Relaxed);
+                format!("the script logged more than {} MiB; nothing more of it is kept", LOG_LIMIT >> 20)
+            }
+        };
+        self.journal.append(Source::Script, Body::Log { message });
     }
 
     /// Writes an attachment and returns its path relative to the attempt's folder.
@@ -400,6 +418,9 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+const LOG_LIMIT: usize = 16 << 20;
+/// What a line of the log takes at least, however short it is.
+const LOG_LINE_BYTES: usize = 64;
 const STACK_SEARCH: usize = 12;
 const FILE_NAME_CHARS: usize = 60;
 

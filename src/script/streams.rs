@@ -335,38 +335,14 @@ impl UserData for ScreenSkin {
                     place,
                     seen: &draws_seen,
                 };
-                wait.until_quiet(&context, quiet).await
+                // The question that is never answered carries the deadline and the machine's end.
+                tokio::select! {
+                    biased;
+                    () = context.journal.silence(Source::Screen, quiet) => Ok(()),
+                    never = wait.run::<()>(&context, |_| None) => never,
+                }
             }
         });
-    }
-}
-
-impl Wait<'_> {
-    /// Waits until the stream has been silent for `quiet` and a surface is there.
-    async fn until_quiet(self, context: &Context, quiet: Duration) -> mlua::Result<()> {
-        let journal = context.journal.clone();
-        let watcher = async {
-            let mut newest = journal.watch();
-            loop {
-                newest.mark_unchanged();
-                let events = journal.after(Source::Screen, Cursor::default());
-                let last = events.last().map_or(Duration::ZERO, |event| event.at());
-                let idle = journal.began().elapsed().saturating_sub(last);
-                let visible =
-                    context.lane.console.as_ref().is_some_and(|console| console.with_screen(&mut |_| {}));
-                if visible && idle >= quiet {
-                    return;
-                }
-                let pause = quiet.saturating_sub(idle).max(Duration::from_millis(1));
-                let _ = tokio::time::timeout(pause, newest.changed()).await;
-            }
-        };
-        // The question that is never answered carries the deadline and the machine's end.
-        tokio::select! {
-            biased;
-            () = watcher => Ok(()),
-            never = self.run::<()>(context, |_| None) => never,
-        }
     }
 }
 

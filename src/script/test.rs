@@ -364,7 +364,7 @@ fn add_notes<M: UserDataMethods<TestSkin>>(methods: &mut M) {
 /// `t:log(…)` and `print(…)`.
 pub(super) fn log(lua: &Lua, values: &[Value]) -> mlua::Result<()> {
     let texts = values.iter().map(|value| value.to_string()).collect::<mlua::Result<Vec<_>>>()?;
-    Context::of(lua).journal.append(Source::Script, Body::Log { message: texts.join("\t") });
+    Context::of(lua).log(texts.join("\t"));
     Ok(())
 }
 

@@ -51,20 +51,18 @@ pub(super) fn to_pattern(call: &str, text: &str) -> Result<Matcher, Failure> {
 
 /// Turns what a script passes into a question. Tables are records or lists, functions are predicates.
 pub(super) fn to_matcher(lua: &Lua, value: &Value) -> mlua::Result<Matcher> {
-    matcher_at(lua, value, 0)
+    matcher_at(lua, value, 0, &mut NODE_LIMIT.clone())
 }
 
-fn matcher_at(lua: &Lua, value: &Value, depth: usize) -> mlua::Result<Matcher> {
-    if depth > DEPTH_LIMIT {
-        return Err(Failure::usage(format!("a matcher nests deeper than {DEPTH_LIMIT} tables")).into());
-    }
+fn matcher_at(lua: &Lua, value: &Value, depth: usize, left: &mut usize) -> mlua::Result<Matcher> {
+    count(depth, left)?;
     match value {
         Value::UserData(data) => match data.borrow::<MatcherSkin>() {
             Ok(matcher) => Ok(matcher.0.clone()),
             Err(_) => Err(Failure::usage(format!("a matcher is wanted, got {}", describe(value))).into()),
         },
         Value::Table(table) if table.raw_len() > 0 => {
-            let items = table.sequence_values().map(|item| matcher_at(lua, &item?, depth + 1));
+            let items = table.sequence_values().map(|item| matcher_at(lua, &item?, depth + 1, left));
             Ok(Matcher::List(items.collect::<mlua::Result<_>>()?))
         }
         Value::Table(table) => {
@@ -75,7 +73,7 @@ fn matcher_at(lua: &Lua, value: &Value, depth: usize) -> mlua::Result<Matcher> {
                     let got = describe(&key);
                     return Err(Failure::usage(format!("a matcher's keys are names, got {got}")).into());
                 };
-                fields.insert(key.to_string_lossy(), matcher_at(lua, &wanted, depth + 1)?);
+                fields.insert(key.to_string_lossy(), matcher_at(lua, &wanted, depth + 1, left)?);
             }
             Ok(Matcher::Record(fields))
         }
@@ -99,14 +97,11 @@ fn matcher_at(lua: &Lua, value: &Value, depth: usize) -> mlua::Result<Matcher> {
 /// # Errors
 /// It holds what JSON cannot: functions, cycles, nesting beyond a limit.
 pub(super) fn to_json(value: &Value) -> mlua::Result<Json> {
-    json_at(value, 0)
+    json_at(value, 0, &mut NODE_LIMIT.clone())
 }
 
-fn json_at(value: &Value, depth: usize) -> mlua::Result<Json> {
-    if depth > DEPTH_LIMIT {
-        let message = format!("a value nests deeper than {DEPTH_LIMIT} tables, or holds itself");
-        return Err(Failure::usage(message).into());
-    }
+fn json_at(value: &Value, depth: usize, left: &mut usize) -> mlua::Result<Json> {
+    count(depth, left)?;
     Ok(match value {
         Value::Nil => Json::Null,
         Value::Boolean(value) => Json::Bool(*value),
@@ -114,19 +109,35 @@ fn json_at(value: &Value, depth: usize) -> mlua::Result<Json> {
         Value::Number(number) => Json::from(*number),
         Value::String(text) => Json::String(text.to_string_lossy()),
         Value::Table(table) if table.raw_len() > 0 => Json::Array(
-            table.sequence_values().map(|item| json_at(&item?, depth + 1)).collect::<mlua::Result<_>>()?,
+            table
+                .sequence_values()
+                .map(|item| json_at(&item?, depth + 1, left))
+                .collect::<mlua::Result<_>>()?,
         ),
         Value::Table(table) => {
             let mut fields = serde_json::Map::new();
             for pair in table.pairs::<Value, Value>() {
                 let (key, field) = pair?;
-                fields.insert(key.to_string()?, json_at(&field, depth + 1)?);
+                fields.insert(key.to_string()?, json_at(&field, depth + 1, left)?);
             }
             Json::Object(fields)
         }
         Value::UserData(data) => Json::String(Value::UserData(data.clone()).to_string()?),
         other => return Err(Failure::usage(format!("{} is not a plain value", describe(other))).into()),
     })
+}
+
+/// Refuses values without an end: a table that holds itself twice would be walked for ever.
+fn count(depth: usize, left: &mut usize) -> Result<(), Failure> {
+    if depth > DEPTH_LIMIT {
+        return Err(Failure::usage(format!(
+            "a value nests deeper than {DEPTH_LIMIT} tables, or holds itself"
+        )));
+    }
+    *left = left.checked_sub(1).ok_or_else(|| {
+        Failure::usage(format!("a value has more than {NODE_LIMIT} parts, or holds itself"))
+    })?;
+    Ok(())
 }
 
 /// Turns JSON into a Lua value; `null` becomes `nil`.
@@ -137,3 +148,4 @@ pub(super) fn from_json(lua: &Lua, json: &Json) -> mlua::Result<Value> {
 }
 
 const DEPTH_LIMIT: usize = 64;
+const NODE_LIMIT: usize = 1_000_000;

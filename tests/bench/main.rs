@@ -1,3 +1,50 @@
-//! Benchmarks; run with `cargo bench`.
+//! Benchmarks of what a scenario's author feels: how soon a wait sees the screen, and what a call costs.
+//!
+//! `cargo bench` runs every section that needs no machine; `cargo bench --bench bench -- NAME…` runs the ones named.
+//! `lane` and `canonical` boot a machine and run only when they are named. `docs/benchmarks.md` says what each line
+//! means. Run by `cargo test` it takes a handful of samples, which shows that it still works and nothing else.
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
-fn main() {}
+mod calls;
+mod canonical;
+mod digest;
+mod journal;
+mod lane;
+mod latency;
+mod measure;
+mod pixels;
+#[path = "../it/spice/qemu.rs"]
+#[expect(dead_code, reason = "the tests do more with a machine")]
+mod qemu;
+#[path = "../it/digest/screen.rs"]
+mod screen;
+mod stage;
+
+use measure::Report;
+
+/// A section's name, whether it runs unasked, and what it does.
+type Section = (&'static str, bool, fn(&mut Report));
+
+const SECTIONS: [Section; 8] = [
+    ("latency", true, latency::run),
+    ("digest", true, digest::run),
+    ("calls", true, calls::calls),
+    ("state", true, calls::states),
+    ("journal", true, journal::run),
+    ("pixels", true, pixels::run),
+    ("lane", false, lane::run),
+    ("canonical", false, canonical::run),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_bench = arguments.iter().any(|argument| argument == "--bench");
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let mut report = Report::new(is_bench);
+    for (name, unasked, run) in SECTIONS {
+        if wanted.iter().any(|wanted| *wanted == name) || (unasked && wanted.is_empty()) {
+            report.section(name);
+            run(&mut report);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The integration tests; folders mirror `src/`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod architecture;
 mod cli;
 mod console;
 mod digest;

@@ -1,1 +1,2 @@
-
+//! Integration tests of `backstaff::cli`.
+mod digest;

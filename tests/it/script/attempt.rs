@@ -274,3 +274,21 @@ async fn lists_are_judged_with_the_place_of_the_difference() {
         assert!(failure.message.contains(wanted), "{script}: {failure}");
     }
 }
+
+#[tokio::test]
+async fn values_without_an_end_are_refused() {
+    for script in ["expect(loop):equals(1)", "t.digest:wait_for(loop)"] {
+        let script = format!("local loop = {{}} loop.a = loop loop.b = loop {script}");
+        assert_eq!(failure(TestMachine::new().run(&script).await).kind, FailureKind::Usage, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_cut_and_said() {
+    let machine = TestMachine::new();
+    let outcome = machine.run("local s = ('x'):rep(1 << 20) for _ = 1, 40 do t:log(s) end").await;
+    assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
+    let logs =
+        machine.journal.all_after(Default::default()).iter().filter(|e| e.body.name() == "log").count();
+    assert!((10..20).contains(&logs), "{logs}");
+}

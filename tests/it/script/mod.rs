@@ -1,3 +1,4 @@
 mod attempt;
 mod machine;
+mod meta;
 mod mistakes;

@@ -1,0 +1,552 @@
+---@meta backstaff
+
+-- Everything a scenario can use, for editors. Nothing here runs. Times are seconds as numbers unless a name ends in
+-- `_ms` or `_us`. A wrong argument or an unknown option raises an error of kind "usage" at the line of the call.
+
+--------------------------------------------------------------------------------------------------------------------
+-- Declaring scenarios
+--------------------------------------------------------------------------------------------------------------------
+
+---@alias backstaff.Capability "keyboard"|"screen"|"digest"|"serial"|"qmp"
+
+---@class backstaff.ScenarioOptions
+---@field needs? backstaff.Capability[]  What the lane must offer; the scenario is skipped where it does not. Default: {}.
+---@field tags? string[]  Labels for `--tag`. Default: {}.
+---@field timeout? number  Seconds an attempt may take once its lane is ready. Default: 120.
+
+---Declares a scenario. Only at the top level of a file, under a name of its own. The options may be left out.
+---
+---Example: `scenario("greets", { needs = { "serial" } }, function(t) t.serial:wait_for("Hello") end)`
+---@param name string
+---@param options backstaff.ScenarioOptions
+---@param body fun(t: backstaff.Test)
+---@overload fun(name: string, body: fun(t: backstaff.Test))
+function scenario(name, options, body) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t
+--------------------------------------------------------------------------------------------------------------------
+
+---What a scenario's function gets: steps, time, concurrency, and the way to the machine.
+---@class backstaff.Test
+---@field keyboard backstaff.Keyboard  Keys and text into the machine. `t.keyboard:press("enter")`
+---@field digest backstaff.Digest  The digest on the screen. `t.digest:wait_for(any)`
+---@field serial backstaff.Serial  Text from the first serial port. `t.serial:wait_for("login: $")`
+---@field screen backstaff.Screen  The screen as pixels. `t.screen:wait_for_stable()`
+---@field lane backstaff.Lane  The machine itself. `t.lane:wait_for_shutdown()`
+---@field params table<string, string>  What `--param KEY=VALUE` gave. `local user = t.params.user or "root"`
+local Test = {}
+
+---@class backstaff.StepOptions
+---@field timeout? number  Seconds; never more than is left of the step or scenario around it. Default: 60.
+
+---A named stretch with a deadline of its own. Takes a screenshot at its end and when it fails. Steps nest. No `pcall`
+---catches its deadline.
+---
+---Example: `t:step("login", { timeout = 20 }, function() t.serial:wait_for("login: $") end)`
+---@param name string
+---@param options backstaff.StepOptions
+---@param body fun(t: backstaff.Test): ...
+---@return any ...  What `body` returns.
+---@overload fun(self: backstaff.Test, name: string, body: fun(t: backstaff.Test): ...): ...
+function Test:step(name, options, body) end
+
+---Waits without looking at anything. Nearly always `wait_for` on a stream is what you want.
+---
+---Example: `t:sleep(0.5)`
+---@param seconds number  0 to 1e9.
+function Test:sleep(seconds) end
+
+---@class backstaff.EventuallyOptions
+---@field timeout? number  Seconds. Default: what is left of the step; then no `pcall` catches it.
+---@field interval? number  Seconds between two tries. Default: 0.05.
+
+---Calls `question` until it returns something true, and returns that. What it raises, misses of `expect` included,
+---counts as "not yet"; usage errors and the machine's end are raised at once. Raises kind "timeout" with the last try.
+---
+---Example: `t:eventually(function() return #t.serial:lines() > 10 end, { timeout = 5 })`
+---@param question fun(): ...
+---@param options? backstaff.EventuallyOptions
+---@return any ...
+function Test:eventually(question, options) end
+
+---Starts a task beside the caller. It inherits the caller's step and deadline. A failed task that nobody joined fails
+---the scenario; one that still waits when the scenario ends is dropped.
+---
+---Example: `local task = t:spawn(function() return t.serial:wait_for("ready") end)`
+---@param body fun(...): ...
+---@param ... any  Arguments for `body`.
+---@return backstaff.Task
+function Test:spawn(body, ...) end
+
+---Runs functions beside each other and returns the first result of each, in the order of the list. The first failure
+---is raised and drops the others.
+---
+---Example: `local got = t:all { function() return 1 end, function() return 2 end }`
+---@param functions (fun(): any)[]
+---@return any[]
+function Test:all(functions) end
+
+---Runs functions beside each other until one ends; the others are dropped where they wait. Returns the winner's
+---position in the list and its results; raises when the first to end fails.
+---
+---Example: `local which = t:race { function() t.serial:wait_for("ok") end, function() t.serial:wait_for("panic") end }`
+---@param functions (fun(): ...)[]  At least one.
+---@return integer position  From 1.
+---@return any ...
+function Test:race(functions) end
+
+---Ends the scenario as skipped; nothing of it goes on.
+---
+---Example: `if not t.params.user then t:skip("no --param user=…") end`
+---@param reason string
+function Test:skip(reason) end
+
+---Writes a line to the report and the journal. `print` does the same.
+---
+---Example: `t:log("rows", rows)`
+---@param ... any
+function Test:log(...) end
+
+---Saves bytes as a file in the attempt's folder and returns its path relative to that.
+---
+---Example: `t:attach("lines.txt", table.concat(t.serial:lines(), "\n"))`
+---@param name string
+---@param bytes string
+---@return string path  Such as `attachments/01-lines.txt`.
+function Test:attach(name, bytes) end
+
+---Like `expect`, but a miss is only recorded: the scenario goes on, and fails at its end.
+---
+---Example: `t:check(#t.serial:lines()):matches(at_least(3))`
+---@param value any
+---@return backstaff.Expect
+function Test:check(value) end
+
+---@class backstaff.Finding
+---@field standing "agrees"|"disagrees"|"not_judged"
+---@field text string  What was seen, for people.
+
+---@class backstaff.Reconciliation
+---@field agrees boolean  Whether everything was judged and found in order.
+---@field findings backstaff.Finding[]
+
+---Compares all digests seen with the drain on the serial port: do they tell the same story? The arguments say so to
+---the reader; it is always all digests and the whole drain of the attempt.
+---
+---Example: `expect(t:reconcile(t.digest, t.serial)):agrees()`
+---@param ... backstaff.Digest|backstaff.Serial
+---@return backstaff.Reconciliation
+function Test:reconcile(...) end
+
+---A task that `t:spawn` started.
+---@class backstaff.Task
+local Task = {}
+
+---Waits for the task and returns what it returned, or raises what it raised. Once only.
+---
+---Example: `local line = task:join()`
+---@return any ...
+function Task:join() end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.keyboard
+--------------------------------------------------------------------------------------------------------------------
+
+---A key by name ("enter", "f10", "page_up", "a"), several held together ("ctrl+alt+delete"), or an AT set 1 make code
+---(0x1C; extended keys carry 0xE0 in the high byte, 0xE04B).
+---@alias backstaff.Key string|integer
+
+---@class backstaff.Keyboard
+local Keyboard = {}
+
+---@class backstaff.PressOptions
+---@field hold? number  Seconds the keys stay down. Default: 0.04.
+
+---Presses a key, or several together, and lets go.
+---
+---Example: `t.keyboard:press("ctrl+alt+delete")`
+---@param key backstaff.Key
+---@param options? backstaff.PressOptions
+function Keyboard:press(key, options) end
+
+---Puts a key down and leaves it there.
+---
+---Example: `t.keyboard:down("shift")`
+---@param key backstaff.Key
+function Keyboard:down(key) end
+
+---Lets go of a key.
+---
+---Example: `t.keyboard:up("shift")`
+---@param key backstaff.Key
+function Keyboard:up(key) end
+
+---@class backstaff.TypeOptions
+---@field char_delay? number  Seconds from one key to the next. Default: 0.02; below 0.005 firmware loses keys.
+
+---Types text on a US keyboard; a line end is Enter. The text is never recorded, only how long it was.
+---
+---Example: `t.keyboard:type("root\n")`
+---@param text string  UTF-8, at most 4096 characters, all of them on a US keyboard.
+---@param options? backstaff.TypeOptions
+function Keyboard:type(text, options) end
+
+---The same as `type`, for scenarios that read better with it.
+---
+---Example: `t.keyboard:paste("sextant{HELLO_OPERATOR}", { char_delay = 0.02 })`
+---@param text string  UTF-8, at most 4096 characters, all of them on a US keyboard.
+---@param options? backstaff.TypeOptions
+function Keyboard:paste(text, options) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.digest
+--------------------------------------------------------------------------------------------------------------------
+
+---@class backstaff.WaitOptions
+---@field timeout? number  Seconds. Default: what is left of the step; then no `pcall` catches it.
+
+---@alias backstaff.Phase "awaiting"|"booting"|"parked"|"stream_exercise"
+
+---@class backstaff.KeypressRecord
+---@field unicode string  The character; "\0" for a special key.
+---@field scancode integer  The UEFI scan code; 0 for a key with a character.
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.LineRecord
+---@field row integer  Text row, from 0.
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.TransitionRecord
+---@field from backstaff.Phase
+---@field to backstaff.Phase
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.DecisionRecord
+---@field choice "retry"|"ignore"|"abort"
+---@field attempt integer  Which showing of the prompt, from 1.
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.PasteRecord
+---@field len integer  Bytes.
+---@field correct boolean
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.BootloaderTimeoutRecord
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.ModeSwitchRecord
+---@field requested_w integer  Pixels.
+---@field requested_h integer  Pixels.
+---@field applied_w integer  Pixels.
+---@field applied_h integer  Pixels.
+---@field timestamp_ms integer  Guest time.
+
+---@class backstaff.ModeCycleRecord
+---@field count integer  Switches done.
+---@field interrupted boolean  Whether a key stopped it.
+---@field timestamp_ms integer  Guest time.
+
+---One thing that happened to the guest, under its name. In lists of a digest there is no `frame_counter`.
+---@class backstaff.DigestRecord
+---@field frame_counter? integer  The digest in which it was seen first.
+---@field keypress? backstaff.KeypressRecord
+---@field line_rendered? backstaff.LineRecord
+---@field scene_transition? backstaff.TransitionRecord
+---@field bootloader_decision? backstaff.DecisionRecord
+---@field paste_received? backstaff.PasteRecord
+---@field bootloader_timeout? backstaff.BootloaderTimeoutRecord
+---@field mode_switch? backstaff.ModeSwitchRecord
+---@field mode_cycle? backstaff.ModeCycleRecord
+
+---For each channel a CRC32C over all its records since boot; 0 when there was none.
+---@class backstaff.ChannelHashes
+---@field keypress integer
+---@field line_rendered integer
+---@field scene_transition integer
+---@field bootloader_decision integer
+---@field paste_received integer
+---@field bootloader_timeout integer
+---@field mode_switch integer
+---@field mode_cycle integer
+
+---@class backstaff.UnknownRecord
+---@field tag integer
+---@field value integer[]  Bytes.
+
+---One refresh of the digest.
+---@class backstaff.DigestFrame
+---@field frame_counter integer  Which refresh since boot, from 1.
+---@field channel_hashes backstaff.ChannelHashes
+---@field raw_records backstaff.DigestRecord[]  The newest records that fit, oldest first.
+---@field unknown_records backstaff.UnknownRecord[]
+---@field framebuffer_hash integer  CRC32C of the screen around the digest, as the guest says.
+---@field framebuffer? "matches"|"unsettled"  From `wait_for` only: whether the screen had that hash already.
+
+---The digests on the screen.
+---@class backstaff.Digest
+local Digest = {}
+
+---Waits for the next digest or record that matches, and returns it. A record is asked about as
+---`{ its_name = { … }, frame_counter = … }`. Raises "timeout", "machine_ended" or "lane_lost".
+---
+---Example: `t.digest:wait_for { line_rendered = { row = at_least(21) } }`
+---@param wanted backstaff.Wanted
+---@param options? backstaff.WaitOptions
+---@return backstaff.DigestFrame|backstaff.DigestRecord
+function Digest:wait_for(wanted, options) end
+
+---The newest digest, or `nil` when there was none. Does not wait.
+---
+---Example: `local now = t.digest:latest()`
+---@return backstaff.DigestFrame?
+function Digest:latest() end
+
+---All digests so far, oldest first. Does not wait.
+---
+---Example: `expect(t.digest:history()):increases("frame_counter")`
+---@return backstaff.DigestFrame[]
+function Digest:history() end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.serial
+--------------------------------------------------------------------------------------------------------------------
+
+---@class backstaff.SerialLine
+---@field text string  Without line end and escape sequences.
+---@field captures string[]  What the pattern's groups matched; "" for a group that took no part.
+
+---@alias backstaff.DrainType
+---| "keypress"
+---| "line"
+---| "transition"
+---| "bootloader_decision"
+---| "paste"
+---| "bootloader_timeout"
+---| "mode_switch"
+---| "mode_cycle"
+---| "refresh_stats"
+---| string A type that is not known here: all its fields are strings.
+
+---One line of the drain. Which fields there are depends on `type`.
+---@class backstaff.DrainRecord
+---@field type backstaff.DrainType
+---@field t? integer  Guest time in milliseconds; all but `refresh_stats` have it.
+---@field unicode? integer  keypress: the code point.
+---@field scancode? integer  keypress: the UEFI scan code.
+---@field row? integer  line: the text row, from 0.
+---@field from? backstaff.Phase  transition.
+---@field to? backstaff.Phase  transition.
+---@field choice? "retry"|"ignore"|"abort"  bootloader_decision.
+---@field attempt? integer  bootloader_decision: from 1.
+---@field len? integer  paste: bytes.
+---@field correct? boolean  paste.
+---@field requested? string  mode_switch: such as "1280x720".
+---@field applied? string  mode_switch: such as "1280x720".
+---@field count? integer  mode_cycle: switches. refresh_stats: refreshes since boot.
+---@field interrupted? boolean  mode_cycle.
+---@field total_ms? integer  refresh_stats.
+---@field mean_us? integer  refresh_stats.
+---@field max_us? integer  refresh_stats.
+---@field p99_us? integer  refresh_stats.
+
+---Text from the first serial port.
+---@class backstaff.Serial
+local Serial = {}
+
+---Waits for the next line, or resting prompt, that matches. A string is a regular expression, found anywhere in the
+---line. Raises "timeout" with the last lines seen, "machine_ended" or "lane_lost".
+---
+---Example: `local mode = t.serial:wait_for("mode (\\d+)x(\\d+)").captures[1]`
+---@param wanted string|backstaff.Matcher|fun(text: string): any
+---@param options? backstaff.WaitOptions
+---@return backstaff.SerialLine
+function Serial:wait_for(wanted, options) end
+
+---All complete lines so far. Does not wait.
+---
+---Example: `t:log(#t.serial:lines())`
+---@return string[]
+function Serial:lines() end
+
+---Waits until the guest has written its drain to the end, and returns it, from the beginning.
+---
+---Example: `expect(t.serial:drain()):never_decreases("t")`
+---@param options? backstaff.WaitOptions
+---@return backstaff.DrainRecord[]
+function Serial:drain(options) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.screen
+--------------------------------------------------------------------------------------------------------------------
+
+---@class backstaff.Shot
+---@field path string  Relative to the attempt's folder, such as `screenshots/02-desktop.png`.
+---@field width integer  Pixels.
+---@field height integer  Pixels.
+
+---@class backstaff.StableOptions
+---@field quiet? number  Seconds without a draw that count as stable. Default: 0.5.
+---@field timeout? number  Seconds. Default: what is left of the step; then no `pcall` catches it.
+
+---@class backstaff.Screen
+local Screen = {}
+
+---Saves the screen as PNG. Raises kind "usage" when the screen is off.
+---
+---Example: `local shot = t.screen:screenshot("desktop")`
+---@param name? string  Part of the file's name. Default: "screenshot".
+---@return backstaff.Shot
+function Screen:screenshot(name) end
+
+---Waits until nothing was drawn for a while and there is a screen. A blinking cursor never rests.
+---
+---Example: `t.screen:wait_for_stable { quiet = 2, timeout = 30 }`
+---@param options? backstaff.StableOptions
+function Screen:wait_for_stable(options) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.lane
+--------------------------------------------------------------------------------------------------------------------
+
+---The running machine.
+---@class backstaff.Lane
+local Lane = {}
+
+---The lane's name.
+---
+---Example: `t:log(t.lane:name())`
+---@return string
+function Lane:name() end
+
+---The attempt's folder, where screenshots and attachments are.
+---
+---Example: `t:log(t.lane:folder())`
+---@return string
+function Lane:folder() end
+
+---Waits until the guest ends the machine: a power-off, or a reset where the lane ends with one. Raises "lane_lost" when
+---something else ends it.
+---
+---Example: `t.lane:wait_for_shutdown { timeout = 10 }`
+---@param options? backstaff.WaitOptions
+function Lane:wait_for_shutdown(options) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- Matchers
+--------------------------------------------------------------------------------------------------------------------
+
+---A value that answers "does it match?" and prints as what it wants.
+---@class backstaff.Matcher
+local Matcher = {}
+
+---What `wait_for` and `matches` take: a matcher, a plain value, a record that matches by the keys given, a list that
+---matches item by item, or a function that returns something true.
+---@alias backstaff.Wanted backstaff.Matcher|string|number|boolean|table|fun(value: any): any
+
+---Matches every value that is there. `digest:wait_for { frame_counter = any }`
+---@type backstaff.Matcher
+any = nil
+
+---Matches only what is not there. `expect(shot):matches { error = absent }`
+---@type backstaff.Matcher
+absent = nil
+
+---Matches numbers from `limit` up. `at_least(21)`
+---@param limit number
+---@return backstaff.Matcher
+function at_least(limit) end
+
+---Matches numbers up to `limit`. `at_most(0.5)`
+---@param limit number
+---@return backstaff.Matcher
+function at_most(limit) end
+
+---Matches what one of the choices matches. `one_of { "booting", "stream_exercise" }`
+---@param choices backstaff.Wanted[]
+---@return backstaff.Matcher
+function one_of(choices) end
+
+---Matches text in which the regular expression is found; always in linear time. `pattern("^Hello")`
+---@param text string
+---@return backstaff.Matcher
+function pattern(text) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- Expectations
+--------------------------------------------------------------------------------------------------------------------
+
+---A value about to be judged. Every judgement goes into the journal; it returns `true`, or raises kind "expectation".
+---A miss fails the scenario even when it was caught.
+---@class backstaff.Expect
+local Expect = {}
+
+---Judges a value: plain data, no functions. `expect(len):equals(23)`
+---@param value any
+---@return backstaff.Expect
+function expect(value) end
+
+---Is exactly this value, with no further keys. `expect(shot.width):equals(1024)`
+---@param wanted any
+---@return boolean
+function Expect:equals(wanted) end
+
+---Matches. `expect(shot):matches { width = at_least(640) }`
+---@param wanted backstaff.Wanted
+---@return boolean
+function Expect:matches(wanted) end
+
+---Is `true`, not just something true. `expect(done):is_true()`
+---@return boolean
+function Expect:is_true() end
+
+---Is a list, one item of which matches. `expect(lines):contains(pattern("ready"))`
+---@param wanted backstaff.Wanted
+---@return boolean
+function Expect:contains(wanted) end
+
+---Is a list in which items match in this order, others between them allowed.
+---`expect(drain):has_in_order { { type = "paste" }, { type = "refresh_stats" } }`
+---@param wanted backstaff.Wanted[]  At least one.
+---@return boolean
+function Expect:has_in_order(wanted) end
+
+---Is a list whose numbers under `key` never fall; items without the key are passed over.
+---`expect(drain):never_decreases("t")`
+---@param key string
+---@return boolean
+function Expect:never_decreases(key) end
+
+---Is a list whose numbers under `key` rise from item to item; items without the key are passed over.
+---`expect(t.digest:history()):increases("frame_counter")`
+---@param key string
+---@return boolean
+function Expect:increases(key) end
+
+---Is a reconciliation that found everything in order. `expect(t:reconcile(t.digest, t.serial)):agrees()`
+---@return boolean
+function Expect:agrees() end
+
+--------------------------------------------------------------------------------------------------------------------
+-- Errors and the rest
+--------------------------------------------------------------------------------------------------------------------
+
+---@alias backstaff.ErrorKind
+---| "expectation" An expectation did not hold. Fails the scenario even when caught.
+---| "timeout" A wait reached its deadline.
+---| "machine_ended" The guest ended the machine while something waited for it.
+---| "usage" A call was wrong: an unknown option, a wrong type.
+---| "script" Any other error of the script.
+---| "lane_lost" The host lost the machine. Nothing goes on after it.
+---| "skip" `t:skip` was called. Nothing goes on after it.
+---| "cancelled" The run was cancelled. Nothing goes on after it.
+
+---What `pcall` gives for a failure of backstaff. What the script raised itself arrives as it was.
+---@class backstaff.Error
+---@field kind backstaff.ErrorKind
+---@field message string  What was wanted, what was got; may have several lines.
+---@field line? integer  The script's line.
+
+---Writes a line to the report and the journal, like `t:log`. `print("rows", rows)`
+---@param ... any
+function print(...) end

@@ -1,0 +1,350 @@
+//! What editors and readers are told about the Lua API is what there is: `lua/meta/` and `docs/` against the sources,
+//! in both directions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use backstaff::lane::Profile;
+use backstaff::script::{Outcome, Script, load};
+use regex_lite::Regex;
+
+use super::machine::TestMachine;
+
+/// Names of one class, or of the globals.
+type Names = BTreeSet<String>;
+
+#[test]
+fn the_meta_file_names_what_is_bound_and_nothing_else() {
+    let (bound, meta) = (Bound::in_sources(), Meta::load());
+    assert_same("globals", &bound.globals, &meta.globals);
+    let classes = |names: &BTreeMap<String, Names>| names.keys().cloned().collect::<Names>();
+    assert_same("classes", &classes(&bound.members), &classes(&meta.members));
+    for (class, members) in &bound.members {
+        assert_same(class, members, &meta.members[class]);
+    }
+}
+
+#[test]
+fn the_meta_file_names_every_option_of_every_call() {
+    let (bound, meta) = (Bound::in_sources(), Meta::load());
+    let calls = |options: &BTreeMap<String, Names>| options.keys().cloned().collect::<Names>();
+    assert_same("calls with options", &calls(&bound.options), &calls(&meta.options));
+    for (call, options) in &bound.options {
+        assert_same(call, options, &meta.options[call]);
+    }
+}
+
+#[test]
+fn the_reference_names_everything_the_meta_file_does() {
+    let (meta, reference) = (Meta::load(), read("docs/lua.md"));
+    let code: Names =
+        Regex::new(r"`[^`\n]+`").unwrap().find_iter(&reference).map(|m| m.as_str().into()).collect();
+    let is_named = |name: &str| {
+        let word = Regex::new(&format!(r"(^|\W){name}(\W|$)")).unwrap();
+        code.iter().any(|code| word.is_match(code))
+    };
+    let members = meta.members.values().chain(meta.options.values()).flatten();
+    let missing: Names = members.chain(&meta.globals).filter(|name| !is_named(name)).cloned().collect();
+    assert!(missing.is_empty(), "docs/lua.md does not name {missing:?}");
+}
+
+#[tokio::test]
+async fn a_running_scenario_finds_every_name() {
+    let meta = Meta::load();
+    let mut script = String::from(
+        "local caught = select(2, pcall(function() t.serial:wait_for(1) end))\n\
+         local objects = { Test = t, Task = t:spawn(function() end), Keyboard = t.keyboard, Digest = t.digest,\n\
+           Serial = t.serial, Screen = t.screen, Lane = t.lane, Expect = expect(1), Error = caught, Matcher = any }\n",
+    );
+    for (class, members) in &meta.members {
+        script.push_str(&format!("expect(type(objects.{class})):equals('userdata')\n"));
+        for member in members {
+            script.push_str(&format!("t:check({{ '{class}.{member}', objects.{class}.{member} ~= nil }})"));
+            script.push_str(&format!(":equals {{ '{class}.{member}', true }}\n"));
+        }
+    }
+    let names: Vec<String> = meta.globals.iter().map(|name| format!("{name} = true")).collect();
+    script.push_str(&format!("local ours = {{ {} }}\n", names.join(", ")));
+    script.push_str(
+        "local lua = { _G = true, _VERSION = true }\n\
+         for name in ('assert error getmetatable ipairs next pairs pcall rawequal rawget rawlen rawset select ' ..\n\
+           'setmetatable tonumber tostring type xpcall coroutine math string table utf8'):gmatch('%S+') do\n\
+           lua[name] = true\n\
+         end\n\
+         for name in pairs(_G) do t:check({ name, lua[name] or ours[name] or false }):equals { name, true } end\n\
+         for name in pairs(ours) do t:check({ name, _G[name] ~= nil }):equals { name, true } end\n",
+    );
+    let outcome = TestMachine::new().run(&script).await;
+    assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
+}
+
+#[test]
+fn every_lua_example_compiles() {
+    let mut scenarios = 0;
+    for page in pages() {
+        for (line, code) in blocks(&read(&page), "lua") {
+            // Lines before the example, so that an error names the line of the page.
+            let padding = "\n".repeat(line);
+            let is_scenario = code.lines().any(|line| line.starts_with("scenario("));
+            let source = match is_scenario {
+                true => format!("{padding}{code}"),
+                false => format!("{}scenario('example', function(t)\n{code}\nend)", &padding[1..]),
+            };
+            let script = Script { path: page.clone().into(), source: source.into() };
+            let loaded = load(&script).unwrap_or_else(|error| panic!("{error}"));
+            assert!(!loaded.is_empty(), "{page}:{line}: declares no scenario");
+            scenarios += usize::from(is_scenario);
+        }
+    }
+    assert!(scenarios >= 2, "only {scenarios} whole scenarios in the pages");
+}
+
+#[test]
+fn every_profile_example_is_a_profile() {
+    let page = read("docs/lanes.md");
+    let profiles: Vec<_> =
+        blocks(&page, "toml").into_iter().filter(|(_, text)| text.starts_with("kind = ")).collect();
+    assert!(!profiles.is_empty(), "no profile in docs/lanes.md");
+    for (line, text) in profiles {
+        let folder = root().join("docs");
+        Profile::parse("example", &text, &folder.join("example.toml"), &folder)
+            .unwrap_or_else(|error| panic!("docs/lanes.md:{line}: {error}"));
+    }
+}
+
+#[test]
+fn editors_are_told_where_the_meta_file_is() {
+    let settings: serde_json::Value = serde_json::from_str(&read(".luarc.json")).unwrap();
+    assert_eq!(settings["runtime.version"], "Lua 5.4");
+    assert_eq!(settings["workspace.library"], serde_json::json!(["lua/meta"]));
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let mut checked = 0;
+    for page in pages() {
+        let text = read(&page);
+        for target in link.captures_iter(&text).map(|found| found[1].to_owned()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((&target, ""));
+            let folder = Path::new(&page).parent().unwrap();
+            let file = if file.is_empty() { PathBuf::from(&page) } else { folder.join(file) };
+            assert!(root().join(&file).exists(), "{page}: {target} leads nowhere");
+            if !heading.is_empty() {
+                let headings = headings(&read(&file.display().to_string()));
+                assert!(
+                    headings.contains(heading),
+                    "{page}: {target} has no such heading, only {headings:?}"
+                );
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "only {checked} links were found");
+}
+
+#[track_caller]
+fn assert_same(what: &str, bound: &Names, described: &Names) {
+    let undescribed: Vec<_> = bound.difference(described).collect();
+    let invented: Vec<_> = described.difference(bound).collect();
+    assert!(
+        undescribed.is_empty() && invented.is_empty(),
+        "{what}: bound in src/script but not in lua/meta: {undescribed:?}; the other way round: {invented:?}"
+    );
+}
+
+/// What `src/script` binds.
+#[derive(Default)]
+struct Bound {
+    globals: Names,
+    /// Methods and fields of each class.
+    members: BTreeMap<String, Names>,
+    /// Option names of each call, such as `digest:wait_for`.
+    options: BTreeMap<String, Names>,
+}
+
+impl Bound {
+    fn in_sources() -> Self {
+        let mut bound = Self::default();
+        let mut files = 0;
+        for entry in std::fs::read_dir(root().join("src/script")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                bound.read(text.split("#[cfg(test)]").next().unwrap_or_default());
+                files += 1;
+            }
+        }
+        assert!(files > 5, "src/script has only {files} sources");
+        bound
+    }
+
+    fn read(&mut self, text: &str) {
+        let global = Regex::new(r#"globals(?:\(\))?\s*\.set\(\s*"(\w+)""#).unwrap();
+        self.globals.extend(global.captures_iter(text).map(|found| found[1].to_owned()));
+
+        // The type that methods are added to stands before them: `impl UserData for X`, or `UserDataMethods<X>`.
+        let owner = Regex::new(r"impl UserData for (\w+)|UserData(?:Methods|Fields)<(\w+)>").unwrap();
+        let owners: Vec<(usize, &str)> = owner
+            .captures_iter(text)
+            .filter_map(|found| Some((found.get(0)?.start(), found.get(1).or(found.get(2))?.as_str())))
+            .filter(|(_, name)| *name != "Self")
+            .collect();
+        let owned =
+            |at: usize| owners.iter().rev().find(|(start, _)| *start < at).map(|(_, name)| class_of(name));
+        for (_, name) in &owners {
+            self.members.entry(class_of(name)).or_default();
+        }
+
+        let member =
+            Regex::new(r#"\.add_(?:async_)?(?:method|field_method_get)(?:_mut)?\(\s*("?\w+"?)"#).unwrap();
+        for found in member.captures_iter(text) {
+            let at = found.get(0).unwrap().start();
+            let class = owned(at).expect("methods are added to a named type");
+            self.members.entry(class).or_default().extend(resolve(text, at, &found[1]));
+        }
+
+        let options = Regex::new(r#"Options::new\(\s*("?[\w:]+"?),[^&]*&\[([^\]]*)\]"#).unwrap();
+        for found in options.captures_iter(text) {
+            let at = found.get(0).unwrap().start();
+            let names: Names = quoted(&found[2]).into_iter().collect();
+            for call in resolve(text, at, &found[1]) {
+                self.options.insert(call.trim_start_matches("t:").to_owned(), names.clone());
+            }
+        }
+    }
+}
+
+/// The strings an argument stands for: a literal, or a variable of the loop `for (a, b) in [("x", "y"), …]` before it.
+fn resolve(text: &str, at: usize, argument: &str) -> Vec<String> {
+    if let Some(literal) = argument.strip_prefix('"') {
+        return vec![literal.trim_end_matches('"').to_owned()];
+    }
+    let each = Regex::new(r"for \((\w+), (\w+)\) in \[([^\]]*)\]").unwrap();
+    let found =
+        each.captures_iter(&text[..at]).last().expect("a name is a literal, or of a loop over literals");
+    let place = (1..=2).find(|&place| &found[place] == argument).expect("the loop names the variable");
+    quoted(&found[3]).into_iter().skip(place - 1).step_by(2).collect()
+}
+
+fn quoted(text: &str) -> Vec<String> {
+    Regex::new(r#""([^"]+)""#).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// `KeyboardSkin` is described as `backstaff.Keyboard`.
+fn class_of(skin: &str) -> String {
+    match skin {
+        "Caught" => "Error".to_owned(),
+        skin => skin.strip_suffix("Skin").unwrap_or(skin).to_owned(),
+    }
+}
+
+/// What `lua/meta` describes: classes that are tables with methods, or `Error`, and globals.
+#[derive(Default)]
+struct Meta {
+    globals: Names,
+    members: BTreeMap<String, Names>,
+    options: BTreeMap<String, Names>,
+}
+
+impl Meta {
+    fn load() -> Self {
+        let text = read("lua/meta/backstaff.lua");
+        let mut fields: BTreeMap<&str, Names> = BTreeMap::new();
+        let mut meta = Self::default();
+        // Of the comment block above a definition: the class it describes, and the class of its options.
+        let (mut class, mut options) = ("", None);
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("---@class backstaff.") {
+                class = rest;
+                fields.entry(class).or_default();
+            } else if let Some(rest) = line.strip_prefix("---@field ") {
+                let name = rest.split([' ', '?']).next().unwrap();
+                fields.entry(class).or_default().insert(name.to_owned());
+            } else if let Some(rest) = line.strip_prefix("---@param options") {
+                options = rest.rsplit_once("backstaff.").map(|(_, class)| class);
+            } else if let Some(name) = line.strip_prefix("local ").and_then(|rest| rest.strip_suffix(" = {}"))
+            {
+                assert_eq!(name, class, "the table is named like the class above it");
+                meta.members.insert(name.to_owned(), fields[name].clone());
+            } else if let Some(rest) = line.strip_prefix("function ") {
+                let name = rest.split('(').next().unwrap();
+                match name.split_once(':') {
+                    Some((class, method)) => {
+                        meta.members.get_mut(class).unwrap().insert(method.to_owned());
+                    }
+                    None => {
+                        meta.globals.insert(name.to_owned());
+                    }
+                }
+                if let Some(options) = options.take() {
+                    let call = name.trim_start_matches("Test:").to_lowercase();
+                    meta.options.insert(call, fields[options].clone());
+                }
+            } else if let Some((name, "nil")) = line.split_once(" = ") {
+                meta.globals.insert(name.to_owned());
+            }
+        }
+        // Scripts get these from `pcall`; there is nothing to call on them.
+        meta.members.insert("Error".to_owned(), fields["Error"].clone());
+        meta
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The pages for people, from the repository's root.
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap();
+    let names = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
+    let mut pages: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
+    pages.push("README.md".to_owned());
+    pages.sort();
+    pages
+}
+
+/// Fenced blocks of a language with the number of the line their fence is on.
+fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    let fence = format!("```{language}");
+    for (line, number) in text.lines().zip(1..) {
+        match &mut open {
+            None if line == fence => open = Some((number, String::new())),
+            None => {}
+            Some(_) if line == "```" => blocks.extend(open.take()),
+            Some((_, content)) => {
+                content.push_str(line);
+                content.push('\n');
+            }
+        }
+    }
+    assert!(open.is_none(), "a fence is not closed");
+    blocks
+}
+
+/// Headings as links name them.
+fn headings(text: &str) -> Names {
+    let mut is_code = false;
+    let mut titles = Vec::new();
+    for line in text.lines() {
+        is_code ^= line.starts_with("```");
+        if !is_code && line.starts_with('#') {
+            titles.push(line.trim_start_matches('#').trim());
+        }
+    }
+    let slug = |title: &str| -> String {
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    };
+    titles.into_iter().map(slug).collect()
+}
