@@ -191,7 +191,8 @@ impl Bound {
         let owners: Vec<(usize, &str)> = owner
             .captures_iter(text)
             .filter_map(|found| Some((found.get(0)?.start(), found.get(1).or(found.get(2))?.as_str())))
-            .filter(|(_, name)| *name != "Self")
+            // A helper for any type has a type parameter there.
+            .filter(|(_, name)| *name != "Self" && name.len() > 1)
             .collect();
         let owned =
             |at: usize| owners.iter().rev().find(|(start, _)| *start < at).map(|(_, name)| class_of(name));
