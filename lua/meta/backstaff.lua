@@ -399,7 +399,7 @@ local Screen = {}
 ---@return backstaff.Shot
 function Screen:screenshot(name) end
 
----Waits until nothing was drawn for a while and there is a screen. A blinking cursor never rests.
+---Waits until nothing happened on the screen for a while. A blinking cursor never rests.
 ---
 ---Example: `t.screen:wait_for_stable { quiet = 2, timeout = 30 }`
 ---@param options? backstaff.StableOptions
