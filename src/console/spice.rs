@@ -4,15 +4,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
 use super::{Area, Console, ConsoleError, ConsoleEvent, Scancode};
-use crate::spice::{Session, SessionError, SessionEvent, SessionOptions};
+use crate::spice::{ChannelType, Session, SessionError, SessionEvent, SessionOptions};
 
 /// A console carried by a SPICE session.
 pub struct SpiceConsole {
     session: Session,
+    /// Why a display channel ended before the session did.
+    display_failure: watch::Sender<Option<String>>,
 }
 
 impl SpiceConsole {
@@ -24,12 +26,19 @@ impl SpiceConsole {
         options: SessionOptions,
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
         let (session, mut session_events) = Session::connect(options).await?;
-        let console = Arc::new(Self { session });
+        let console = Arc::new(Self { session, display_failure: watch::Sender::new(None) });
         let (sender, events) = mpsc::unbounded_channel();
         let translator = Arc::downgrade(&console);
         tokio::spawn(async move {
             while let Some(event) = session_events.recv().await {
-                let primary = translator.upgrade().and_then(|console| console.primary_surface());
+                let console = translator.upgrade();
+                if let (Some(console), SessionEvent::ChannelClosed { channel, reason: Some(reason) }) =
+                    (&console, &event)
+                    && channel.channel_type == ChannelType::DISPLAY
+                {
+                    console.display_failure.send_replace(Some(format!("{channel}: {reason}")));
+                }
+                let primary = console.and_then(|console| console.primary_surface());
                 if let Some(event) = translate(event, primary)
                     && sender.send(event).is_err()
                 {
@@ -38,6 +47,15 @@ impl SpiceConsole {
             }
         });
         Ok((console, events))
+    }
+
+    /// Resolves when a display channel failed while the session went on: what is on the screen is not seen any more.
+    pub async fn display_failure(&self) -> String {
+        let mut failure = self.display_failure.subscribe();
+        match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+            Ok(Some(failure)) => failure,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Channel and surface of the screen.

@@ -18,7 +18,7 @@ use super::error::LaneError;
 use super::handle::{Capability, EndClass, LaneEnd, LaneHandle};
 use super::plan::{Need, Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
 use super::process::{ExitFacts, ExitWatch, QemuProcess, SpawnOptions};
-use super::profile::{Gate, GateKind};
+use super::profile::{Gate, GateKind, SpiceCompression};
 use super::qmp::{QmpClient, QmpEvents};
 use super::serial::{self, SerialEvent};
 use super::teardown::{TeardownConfig, TeardownReport, teardown};
@@ -26,7 +26,7 @@ use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleEvent};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 use crate::oracle::watch as oracle_watch;
-use crate::spice::{Endpoint, Password, SessionOptions};
+use crate::spice::{Compression, Endpoint, Password, SessionOptions};
 
 /// A machine that we started. Dropping it kills it; [`Lane::down`] takes it down in order.
 pub struct Lane {
@@ -132,7 +132,9 @@ async fn bring_up(
     let qmp = parts.qmp.insert(qmp).clone();
     parts.pumps.qmp = Some(tokio::spawn(pump_qmp(qmp.clone(), events, journal.clone(), facts)));
 
-    let console = match plan.capabilities.contains(&Capability::Screen) {
+    let has_console =
+        [Capability::Keyboard, Capability::Screen].iter().any(|one| plan.capabilities.contains(one));
+    let console = match has_console {
         true => {
             let (console, events) =
                 alive.during("opening the console", connect(plan, folder, ticket)).await?;
@@ -151,6 +153,7 @@ async fn bring_up(
     let (ended_sender, ended) = watch::channel(None);
     let supervisor = Supervisor {
         exit,
+        console: console.clone(),
         ending: ending.clone(),
         is_taken_down: Arc::clone(&parts.is_taken_down),
         journal: journal.clone(),
@@ -231,8 +234,15 @@ async fn connect(
     };
     let mut options = SessionOptions::new(endpoint);
     options.password = ticket.map(Password::from);
-    // The profile's choice of compression is QEMU's; a client's wish would override it.
-    options.compression = None;
+    options.compression = Some(match plan.compression {
+        SpiceCompression::Lz => Compression::Lz,
+        SpiceCompression::Glz => Compression::Glz,
+        // The others may send what is not decoded yet; the server honours what its client asks for.
+        SpiceCompression::Off
+        | SpiceCompression::AutoLz
+        | SpiceCompression::AutoGlz
+        | SpiceCompression::Quic => Compression::Off,
+    });
     Ok(SpiceConsole::connect(options).await?)
 }
 
@@ -346,6 +356,7 @@ async fn pump_serial(mut events: mpsc::Receiver<SerialEvent>, journal: Journal) 
 /// Waits for the end, then for everything said before it, then says so.
 struct Supervisor {
     exit: ExitWatch,
+    console: Option<Arc<SpiceConsole>>,
     ending: watch::Receiver<Ending>,
     is_taken_down: Arc<AtomicBool>,
     journal: Journal,
@@ -355,9 +366,9 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(mut self) {
-        let Some(facts) = self.end_of_process().await else {
-            let how = "the machine stopped by itself (QMP status internal-error)".to_owned();
-            return self.say(LaneEnd { class: EndClass::Host, how });
+        let facts = match self.end().await {
+            Ok(facts) => facts,
+            Err(how) => return self.say(LaneEnd { class: EndClass::Host, how }),
         };
         let Pumps { qmp, serial, console } = std::mem::take(&mut self.pumps);
         for pump in [qmp, serial, console].into_iter().flatten() {
@@ -371,18 +382,34 @@ impl Supervisor {
         self.say(end);
     }
 
-    /// Returns nothing when the machine stopped for good although its process lives on.
-    async fn end_of_process(&mut self) -> Option<Arc<ExitFacts>> {
+    /// Waits for the end of QEMU, or for what makes the lane useless although its process lives on.
+    async fn end(&mut self) -> Result<Arc<ExitFacts>, String> {
         let mut ending = self.ending.clone();
         let stopped = async {
             if ending.wait_for(|ending| ending.is_stopped).await.is_err() {
                 std::future::pending::<()>().await;
             }
+            "the machine stopped by itself (QMP status internal-error)".to_owned()
+        };
+        let console = self.console.take();
+        let blind = async {
+            match &console {
+                Some(console) => console.display_failure().await,
+                None => std::future::pending().await,
+            }
+        };
+        let useless = async {
+            let how = tokio::select! {
+                how = stopped => how,
+                how = blind => format!("the screen can no longer be seen: {how}"),
+            };
+            // Either may be only the first sign of the end.
             tokio::time::sleep(END_SIGNS).await;
+            how
         };
         tokio::select! {
-            facts = self.exit.wait() => Some(facts),
-            () = stopped => None,
+            facts = self.exit.wait() => Ok(facts),
+            how = useless => Err(how),
         }
     }
 

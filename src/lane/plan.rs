@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::argv;
 use super::handle::Capability;
 use super::platform::{FirmwarePair, INSTALL_HINT, KvmDevice, KvmProof, Platform, QemuVersion};
-use super::profile::{AccelRequest, Display, Firmware, Gate, Profile, SpiceTransport};
+use super::profile::{AccelRequest, Display, Firmware, Gate, Profile, SpiceCompression, SpiceTransport};
 use super::sha256;
 
 /// The control socket, in the lane's folder.
@@ -47,6 +47,8 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// Where SPICE answers.
     pub spice: SpiceEndpoint,
+    /// How pictures are to be compressed on the way to the console.
+    pub compression: SpiceCompression,
     /// What must hold before the lane is ready, in order.
     pub gates: Vec<Gate>,
     /// What scenarios may ask of this lane, sorted.
@@ -301,6 +303,7 @@ pub fn plan(profile: &Profile, platform: &Platform, acceleration: &Acceleration)
             SpiceTransport::Unix => SpiceEndpoint::Unix { path: SPICE_SOCKET.to_owned() },
             SpiceTransport::Tcp { port } => SpiceEndpoint::Tcp { port },
         },
+        compression: profile.spice.compression,
         gates: profile.gates.clone(),
         capabilities: capabilities(profile),
     })

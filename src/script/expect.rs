@@ -1,7 +1,5 @@
 //! `expect(value)` and `t:check(value)`: verdicts with evidence.
 
-use std::sync::Arc;
-
 use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 use serde_json::Value as Json;
 
@@ -10,7 +8,7 @@ use super::failure::{Failure, FailureKind};
 use super::members::refuse_unknown;
 use super::options::describe;
 use super::values::{to_json, to_matcher};
-use crate::journal::matching::{Comparison, Matcher, show};
+use crate::journal::matching::{Comparison, Matcher, Miss, show};
 use crate::journal::{Body, Source};
 
 /// A value that is about to be judged.
@@ -48,7 +46,7 @@ impl UserData for ExpectSkin {
         methods.add_method("equals", |lua, expect, wanted: Value| {
             let wanted = to_json(&wanted)?;
             let what = format!("equals {}", show(&wanted));
-            expect.judge(lua, &what, |value| difference(&exactly(&wanted).compare(Some(value))))
+            expect.judge(lua, &what, |value| exactly(&wanted, value))
         });
         methods.add_method("matches", |lua, expect, wanted: Value| {
             let matcher = to_matcher(lua, &wanted)?;
@@ -150,19 +148,34 @@ fn difference(comparison: &Comparison) -> Judgement {
     Err(lines.join("\n"))
 }
 
-/// A matcher for exactly this value: no further keys.
-fn exactly(wanted: &Json) -> Matcher {
+/// Compares as a matcher would, and lets no key be there that was not wanted.
+fn exactly(wanted: &Json, value: &Json) -> Judgement {
+    let mut comparison = exact_matcher(wanted).compare(Some(value));
+    surplus(wanted, value, &mut String::new(), &mut comparison.misses);
+    difference(&comparison)
+}
+
+fn exact_matcher(wanted: &Json) -> Matcher {
     match wanted {
-        Json::Array(items) => Matcher::List(items.iter().map(exactly).collect()),
-        Json::Object(_) => {
-            let wanted = wanted.clone();
-            let text = show(&wanted);
-            Matcher::Predicate(Arc::new(move |value| match *value == wanted {
-                true => Ok(true),
-                false => Err(format!("wanted exactly {text}, got {}", show(value))),
-            }))
+        Json::Array(items) => Matcher::List(items.iter().map(exact_matcher).collect()),
+        Json::Object(fields) => {
+            Matcher::Record(fields.iter().map(|(key, field)| (key.clone(), exact_matcher(field))).collect())
         }
         other => Matcher::Equals(other.clone()),
+    }
+}
+
+fn surplus(wanted: &Json, value: &Json, path: &mut String, misses: &mut Vec<Miss>) {
+    let (Json::Object(wanted), Json::Object(fields)) = (wanted, value) else { return };
+    for (key, field) in fields {
+        let length = path.len();
+        path.push_str(if length > 0 { "." } else { "" });
+        path.push_str(key);
+        match wanted.get(key) {
+            Some(wanted) => surplus(wanted, field, path, misses),
+            None => misses.push(Miss { path: path.clone(), wanted: "nothing".to_owned(), got: show(field) }),
+        }
+        path.truncate(length);
     }
 }
 

@@ -69,6 +69,21 @@ impl UserData for DigestSkin {
     }
 }
 
+/// The digests since the guest last booted.
+pub(super) fn digests_of_this_boot(context: &Context) -> Vec<Digest> {
+    let events = context.journal.after(Source::Digest, Cursor::default());
+    let mut digests = Vec::new();
+    for event in &events {
+        if let Body::DigestUpdated { digest, restarted, .. } = &event.body {
+            if *restarted {
+                digests.clear();
+            }
+            digests.push((**digest).clone());
+        }
+    }
+    digests
+}
+
 /// All digests of the attempt so far.
 pub(super) fn digests(context: &Context) -> Vec<Arc<Digest>> {
     let events = context.journal.after(Source::Digest, Cursor::default());
@@ -338,11 +353,23 @@ impl UserData for ScreenSkin {
                 // The question that is never answered carries the deadline and the machine's end.
                 tokio::select! {
                     biased;
-                    () = context.journal.silence(Source::Screen, quiet) => Ok(()),
+                    () = visible_silence(&context, quiet) => Ok(()),
                     never = wait.run::<()>(&context, |_| None) => never,
                 }
             }
         });
+    }
+}
+
+/// Waits until there is a screen and nothing was drawn on it for `quiet`.
+async fn visible_silence(context: &Context, quiet: Duration) {
+    loop {
+        context.journal.silence(Source::Screen, quiet).await;
+        if context.lane.console.as_ref().is_some_and(|console| console.with_screen(&mut |_| {})) {
+            return;
+        }
+        let mut cursor = Cursor(context.journal.newest());
+        context.journal.next_match(Source::Screen, &mut cursor, |_| true).await;
     }
 }
 

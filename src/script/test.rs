@@ -16,7 +16,7 @@ use super::failure::{Failure, FailureKind};
 use super::keyboard::KeyboardSkin;
 use super::members::refuse_unknown;
 use super::options::{Options, describe, seconds_to_duration};
-use super::streams::{DigestSkin, LaneSkin, ScreenSkin, SerialSkin, digests, drain};
+use super::streams::{DigestSkin, LaneSkin, ScreenSkin, SerialSkin, digests_of_this_boot, drain};
 use super::values::from_json;
 use crate::journal::{Body, Source};
 use crate::oracle::reconcile::reconcile;
@@ -355,8 +355,7 @@ fn add_notes<M: UserDataMethods<TestSkin>>(methods: &mut M) {
     methods.add_method("check", |_, _, value: Value| Ok(ExpectSkin::new(value, true)));
     methods.add_method("reconcile", |lua, _, _oracles: Variadic<Value>| {
         let context = Context::of(lua);
-        let seen: Vec<_> = digests(&context).iter().map(|digest| (**digest).clone()).collect();
-        let verdict = reconcile(&seen, &drain(&context));
+        let verdict = reconcile(&digests_of_this_boot(&context), &drain(&context));
         from_json(lua, &serde_json::to_value(verdict).map_err(mlua::Error::external)?)
     });
 }

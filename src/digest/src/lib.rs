@@ -6,7 +6,7 @@
 //!
 //! Start reading at [`Record`] (what may happen), then [`encode`] (how it becomes a [`Payload`]) and
 //! [`symbol::Symbol`] (how that becomes modules). [`Frame`] and [`framebuffer_hash`] are the pixels around it. With
-//! `host`, [`decode`] turns a payload into a [`Digest`] and `symbol::read` finds one at its place on a frame.
+//! `host`, [`decode()`] turns a payload into a [`Digest`] and `symbol::read` finds one at its place on a frame.
 #![cfg_attr(not(any(feature = "host", test)), no_std)]
 
 pub mod crc32c;

@@ -266,7 +266,8 @@ async fn lists_are_judged_with_the_place_of_the_difference() {
             "disagrees: why",
         ),
         ("expect(nil):equals(1)", "got nil"),
-        ("expect({ a = 1, b = 2 }):equals { a = 1 }", "wanted exactly"),
+        ("expect({ a = 1, b = 2 }):equals { a = 1 }", "b: wanted nothing, got 2"),
+        ("expect({ a = { b = 1 } }):equals { a = { b = 2 } }", "a.b: wanted 2, got 1"),
     ];
     for (script, wanted) in cases {
         let failure = failure(TestMachine::new().run(script).await);
