@@ -10,11 +10,9 @@ use super::digest::DigestCommand;
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
 #[derive(Debug, Parser)]
 #[command(name = "backstaff", version, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 all passed, 1 a scenario failed, 2 usage, 3 a script, profile or plan does \
+#[command(after_help = "Exit codes: 0 all passed, 1 a scenario failed, 2 usage, 3 a script or profile does \
 not load, 4 nothing selected, 16 a lane failed (the machine, not the test), 70 a bug in backstaff, 77 everything \
-skipped, 124 the run's deadline passed, 128+n ended by a signal."
-)]
+skipped, 124 the run's deadline passed, 128+n ended by a signal.")]
 pub(super) struct Arguments {
     /// When to use colours.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]

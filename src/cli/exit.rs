@@ -31,13 +31,15 @@ impl ExitCode {
         Self(128_u8.saturating_add(number))
     }
 
-    /// What a run amounts to. Several at once: the first of signal, 124, 3, 1, 16, 4, 77, 0.
+    /// What a run amounts to. Several at once: the first of signal, 124, 70, 3, 1, 16, 4, 77, 0.
     pub fn of(summary: &Summary, signal: Option<u8>) -> Self {
         let failures = [Verdict::Failed, Verdict::Error, Verdict::TimedOut];
         if let Some(signal) = signal {
             Self::signal(signal)
         } else if summary.deadline_passed {
             Self::DEADLINE
+        } else if summary.count(&[Verdict::Bug]) > 0 {
+            Self::BUG
         } else if summary.not_loaded > 0 {
             Self::NOT_LOADED
         } else if summary.count(&failures) > 0 {
@@ -64,12 +66,13 @@ mod tests {
 
     #[test]
     fn the_gravest_outcome_decides() {
-        use Verdict::{Error, Failed, LaneFailed, Passed, Skipped, TimedOut};
+        use Verdict::{Bug, Error, Failed, LaneFailed, Passed, Skipped, TimedOut};
         assert_eq!(code(&[Passed, Skipped]), 0);
         assert_eq!(code(&[Passed, Failed, LaneFailed]), 1);
         assert_eq!(code(&[TimedOut]), 1);
         assert_eq!(code(&[Error]), 1);
         assert_eq!(code(&[Passed, LaneFailed]), 16);
+        assert_eq!(code(&[Failed, Bug]), 70);
         assert_eq!(code(&[]), 4);
         assert_eq!(code(&[Skipped, Skipped]), 77);
     }

@@ -16,8 +16,13 @@ use clap::Parser as _;
 use args::{Arguments, Command};
 use exit::ExitCode;
 
-/// Runs the program and returns how the process should end.
+/// Runs the program and returns how the process should end, also when that is a bug of ours.
 pub fn main() -> ExitCode {
+    // The panic itself is on stderr by then.
+    std::panic::catch_unwind(run_command).unwrap_or(ExitCode::BUG)
+}
+
+fn run_command() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -152,6 +152,7 @@ impl<W: Write> Terminal<W> {
             Verdict::LaneFailed => (Tone::Bad, "LANE "),
             Verdict::Skipped => (Tone::Warn, "SKIP "),
             Verdict::Cancelled => (Tone::Warn, "STOP "),
+            Verdict::Bug => (Tone::Bad, "BUG  "),
         };
         if self.is_quiet && matches!(report.verdict, Verdict::Passed | Verdict::Skipped) {
             return Ok(());

@@ -113,6 +113,8 @@ pub enum Verdict {
     Skipped,
     /// The run ended first.
     Cancelled,
+    /// A mistake of ours.
+    Bug,
 }
 
 impl Verdict {
@@ -126,6 +128,7 @@ impl Verdict {
             Self::TimedOut => "timed_out",
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
+            Self::Bug => "bug",
         }
     }
 
@@ -137,6 +140,7 @@ impl Verdict {
             FailureKind::LaneLost => Self::LaneFailed,
             FailureKind::Skip => Self::Skipped,
             FailureKind::Cancelled => Self::Cancelled,
+            FailureKind::Bug => Self::Bug,
         }
     }
 }

@@ -74,7 +74,12 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
     let stuck = tokio::select! {
         outcome = outcome => match outcome {
             Ok(outcome) => return outcome,
-            Err(_) => "the scenario's thread ended without an answer: this is a bug in backstaff",
+            Err(_) => {
+                let failure = Failure::new(FailureKind::Bug, "the scenario's thread ended without an answer")
+                    .at(Some(place))
+                    .hint("this is a bug in backstaff; the words of its panic are on stderr");
+                return Outcome::Failed(Box::new(failure), 1);
+            }
         },
         () = tokio::time::sleep(hard_limit) => "the script is stuck inside a single call and was abandoned",
         () = cancelled => "the script did not stop when it was cancelled and was abandoned",

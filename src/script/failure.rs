@@ -54,6 +54,8 @@ pub enum FailureKind {
     Skip,
     /// The run was cancelled.
     Cancelled,
+    /// A mistake of ours.
+    Bug,
 }
 
 impl FailureKind {
@@ -68,6 +70,7 @@ impl FailureKind {
             Self::Script => "script",
             Self::Skip => "skip",
             Self::Cancelled => "cancelled",
+            Self::Bug => "bug",
         }
     }
 }
