@@ -139,7 +139,7 @@ fn uncaught(lua: &Lua, value: Value) -> mlua::Result<Value> {
     if matches!(failure.kind, FailureKind::Script | FailureKind::Usage | FailureKind::Cancelled) {
         failure = failure.at(caller(lua));
     }
-    if failure.traceback.is_none() && failure.kind == FailureKind::Script {
+    if failure.traceback.is_none() && matches!(failure.kind, FailureKind::Script | FailureKind::Usage) {
         let traceback = lua.traceback(None, 1)?.to_string_lossy();
         failure.traceback = readable_traceback(&traceback);
     }
