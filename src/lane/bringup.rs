@@ -1,30 +1,30 @@
 //! From a plan to a running machine whose every word is in the journal, and down again.
-//!
-//! Gates are questions to the journal, so what they saw is there for whoever asks why a lane did not come up.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::Rng as _;
 use rand::distributions::Alphanumeric;
 use serde_json::Map;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::error::LaneError;
-use super::handle::{Capability, EndClass, LaneEnd, LaneHandle};
+use super::handle::{Capability, LaneHandle};
 use super::plan::{Need, Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
-use super::process::{ExitFacts, ExitWatch, QemuProcess, SpawnOptions};
-use super::profile::{Gate, GateKind, SpiceCompression};
-use super::qmp::{QmpClient, QmpEvents};
-use super::serial::{self, SerialEvent};
+use super::process::{ExitWatch, QemuProcess, SpawnOptions};
+use super::profile::SpiceCompression;
+use super::qmp::QmpClient;
+use super::readiness::pass;
+use super::serial;
+use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, Supervisor, pump_qmp, pump_serial};
 use super::teardown::{TeardownConfig, TeardownReport, teardown};
 use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleEvent};
-use crate::journal::{Body, Cursor, Event, Journal, Source};
+use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
 use crate::spice::{Compression, Endpoint, Password, SessionOptions};
 
@@ -45,14 +45,6 @@ struct Parts {
     pumps: Pumps,
     supervisor: Option<JoinHandle<()>>,
     is_taken_down: Arc<AtomicBool>,
-}
-
-/// The tasks that carry what the machine says into the journal. Each ends with its wire.
-#[derive(Default)]
-struct Pumps {
-    qmp: Option<JoinHandle<()>>,
-    serial: Option<JoinHandle<()>>,
-    console: Option<JoinHandle<()>>,
 }
 
 impl Lane {
@@ -304,257 +296,6 @@ impl Alive {
     }
 }
 
-/// What QMP said about the end.
-#[derive(Debug, Clone, Default)]
-struct Ending {
-    shutdown_reason: Option<String>,
-    /// The machine stopped because it could not go on: QEMU's way to give up on an accelerator.
-    is_stopped: bool,
-}
-
-async fn pump_qmp(qmp: QmpClient, mut events: QmpEvents, journal: Journal, ending: watch::Sender<Ending>) {
-    loop {
-        match events.recv().await {
-            Ok(event) => {
-                if event.name == "SHUTDOWN" {
-                    let reason =
-                        event.data.get("reason").and_then(|reason| reason.as_str()).map(str::to_owned);
-                    ending.send_modify(|ending| ending.shutdown_reason = reason);
-                }
-                let has_stopped = event.name == "STOP";
-                let body = Body::QmpEvent { name: event.name, data: event.data.into() };
-                journal.append(Source::Qmp, body);
-                // The event is the same for a pause that somebody asked for; only asking tells.
-                if has_stopped && gave_up(&qmp).await {
-                    ending.send_modify(|ending| ending.is_stopped = true);
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(count)) => {
-                journal.append(Source::Qmp, Body::Dropped { stream: Source::Qmp, count });
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// Whether QEMU stopped because it could not go on.
-async fn gave_up(qmp: &QmpClient) -> bool {
-    let status = qmp.execute("query-status", Map::new(), CONNECT).await;
-    status.is_ok_and(|status| status.get("status").is_some_and(|status| status == "internal-error"))
-}
-
-async fn pump_serial(mut events: mpsc::Receiver<SerialEvent>, journal: Journal) {
-    while let Some(event) = events.recv().await {
-        let body = match event {
-            SerialEvent::Line(line) => Body::SerialLine { text: line.text },
-            SerialEvent::Prompt(line) => Body::SerialPrompt { text: line.text },
-        };
-        journal.append(Source::Serial, body);
-    }
-}
-
-/// Waits for the end, then for everything said before it, then says so.
-struct Supervisor {
-    exit: ExitWatch,
-    console: Option<Arc<SpiceConsole>>,
-    ending: watch::Receiver<Ending>,
-    is_taken_down: Arc<AtomicBool>,
-    journal: Journal,
-    pumps: Pumps,
-    ended: watch::Sender<Option<LaneEnd>>,
-}
-
-impl Supervisor {
-    async fn run(mut self) {
-        let facts = match self.end().await {
-            Ok(facts) => facts,
-            Err(how) => return self.say(LaneEnd { class: EndClass::Host, how }),
-        };
-        let Pumps { qmp, serial, console } = std::mem::take(&mut self.pumps);
-        for pump in [qmp, serial, console].into_iter().flatten() {
-            let stop = pump.abort_handle();
-            if tokio::time::timeout(LAST_WORDS, pump).await.is_err() {
-                tracing::warn!("a wire of the lane did not close with its machine");
-                stop.abort();
-            }
-        }
-        let end = self.judge(&facts);
-        self.say(end);
-    }
-
-    /// Waits for the end of QEMU, or for what makes the lane useless although its process lives on.
-    async fn end(&mut self) -> Result<Arc<ExitFacts>, String> {
-        let mut ending = self.ending.clone();
-        let stopped = async {
-            if ending.wait_for(|ending| ending.is_stopped).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            "the machine stopped by itself (QMP status internal-error)".to_owned()
-        };
-        let console = self.console.take();
-        let blind = async {
-            match &console {
-                Some(console) => console.display_failure().await,
-                None => std::future::pending().await,
-            }
-        };
-        let useless = async {
-            let how = tokio::select! {
-                how = stopped => how,
-                how = blind => format!("the screen can no longer be seen: {how}"),
-            };
-            // Either may be only the first sign of the end.
-            tokio::time::sleep(END_SIGNS).await;
-            how
-        };
-        tokio::select! {
-            facts = self.exit.wait() => Ok(facts),
-            how = useless => Err(how),
-        }
-    }
-
-    fn say(self, end: LaneEnd) {
-        let body = Body::LaneEnded { how: end.how.clone(), by_guest: end.class.by_guest() };
-        self.journal.append(Source::Lane, body);
-        self.ended.send_replace(Some(end));
-    }
-
-    fn judge(&self, facts: &ExitFacts) -> LaneEnd {
-        let reason = self.ending.borrow().shutdown_reason.clone();
-        let last_words = match facts.last_words.trim() {
-            "" => String::new(),
-            words => format!("; its last words: {words}"),
-        };
-        let exited = format!("QEMU exited with {facts}{last_words}");
-        let (class, how) = match reason.as_deref() {
-            _ if self.is_taken_down.load(Ordering::Acquire) => {
-                (EndClass::TakenDown, "the lane was taken down".to_owned())
-            }
-            Some("guest-shutdown") if facts.is_success() => {
-                (EndClass::GuestShutdown, "the guest powered off".to_owned())
-            }
-            Some("guest-reset") if facts.is_success() => {
-                (EndClass::GuestReset, "the guest reset the machine".to_owned())
-            }
-            Some("host-signal") => (EndClass::Host, format!("QEMU was ended by a signal; {exited}")),
-            Some("host-qmp-quit") => (EndClass::Host, format!("somebody ended QEMU over QMP; {exited}")),
-            _ => match facts.signal {
-                Some(signal) => (EndClass::Host, format!("QEMU was killed by signal {signal}{last_words}")),
-                None => (EndClass::Host, exited),
-            },
-        };
-        LaneEnd { class, how }
-    }
-}
-
-/// Waits for one gate.
-async fn pass(
-    gate: &Gate,
-    journal: &Journal,
-    qmp: &QmpClient,
-    ended: &watch::Receiver<Option<LaneEnd>>,
-    ending: &watch::Receiver<Ending>,
-) -> Result<(), LaneError> {
-    let began = Instant::now();
-    let name = gate_name(&gate.kind);
-    let mut ended = ended.clone();
-    let mut stops = ending.clone();
-    let stopped = async {
-        if stops.wait_for(|ending| ending.is_stopped).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let outcome = tokio::select! {
-        biased;
-        result = reach(&gate.kind, journal, qmp) => result,
-        end = async { ended.wait_for(Option::is_some).await.map(|end| end.clone()).ok().flatten() } => {
-            Err(end.map_or_else(|| "the lane's supervisor is gone".to_owned(), |end| end.how))
-        }
-        () = stopped => Err("the machine stopped by itself".to_owned()),
-        () = tokio::time::sleep(gate.timeout) => Err(format!("not within {:.0} s", gate.timeout.as_secs_f64())),
-    };
-    let waited = began.elapsed();
-    let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-    let seen = outcome.as_ref().err().cloned();
-    journal
-        .append(Source::Lane, Body::Gate { gate: name.to_owned(), passed: outcome.is_ok(), waited_ms, seen });
-    outcome.map_err(|why| match ending.borrow().is_stopped {
-        true => LaneError::Stopped,
-        false => LaneError::Gate { gate: name, why, seen: seen_so_far(journal) },
-    })
-}
-
-async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<(), String> {
-    let mut cursor = Cursor::default();
-    match kind {
-        GateKind::Qmp => {
-            let status =
-                qmp.execute("query-status", Map::new(), CONNECT).await.map_err(|error| error.to_string())?;
-            match status.get("running").and_then(serde_json::Value::as_bool) {
-                Some(true) => Ok(()),
-                _ => Err(format!("the machine is not running: {status}")),
-            }
-        }
-        GateKind::SpiceSurface => {
-            let is_surface = |event: &Event| matches!(event.body, Body::SurfaceCreated { .. });
-            journal.next_match(Source::Screen, &mut cursor, is_surface).await;
-            Ok(())
-        }
-        GateKind::SerialLine { pattern } => {
-            let pattern = regex_lite::Regex::new(pattern).map_err(|error| error.to_string())?;
-            let matches = |event: &Event| match &event.body {
-                Body::SerialLine { text } | Body::SerialPrompt { text } => pattern.is_match(text),
-                _ => false,
-            };
-            journal.next_match(Source::Serial, &mut cursor, matches).await;
-            Ok(())
-        }
-        GateKind::Digest => {
-            let is_digest = |event: &Event| matches!(event.body, Body::DigestUpdated { .. });
-            journal.next_match(Source::Digest, &mut cursor, is_digest).await;
-            Ok(())
-        }
-        GateKind::Quiet { quiet_for } => {
-            journal.silence(Source::Screen, *quiet_for).await;
-            Ok(())
-        }
-    }
-}
-
-/// What the machine has shown so far, for a gate that was not reached.
-fn seen_so_far(journal: &Journal) -> String {
-    let screen = journal.after(Source::Screen, Cursor::default());
-    let surface = screen.iter().rev().find_map(|event| match event.body {
-        Body::SurfaceCreated { width, height, .. } => Some(format!("a {width}x{height} surface")),
-        _ => None,
-    });
-    let draws = screen.iter().filter(|event| matches!(event.body, Body::SurfaceDrawn { .. })).count();
-    let serial = journal.after(Source::Serial, Cursor::default());
-    let lines: Vec<String> = serial
-        .iter()
-        .filter_map(|event| match &event.body {
-            Body::SerialLine { text } if !text.trim().is_empty() => Some(format!("\n  {text}")),
-            _ => None,
-        })
-        .collect();
-    let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].concat();
-    let last = if last.is_empty() { " no line".to_owned() } else { last };
-    format!(
-        "screen: {}, {draws} times redrawn; serial:{last}",
-        surface.unwrap_or_else(|| "no surface".to_owned())
-    )
-}
-
-fn gate_name(kind: &GateKind) -> &'static str {
-    match kind {
-        GateKind::Qmp => "qmp",
-        GateKind::SpiceSurface => "spice-surface",
-        GateKind::SerialLine { .. } => "serial-line",
-        GateKind::Digest => "digest",
-        GateKind::Quiet { .. } => "quiet",
-    }
-}
-
 /// A wire that broke because QEMU ended is QEMU's end.
 async fn explained(error: LaneError, parts: &Parts) -> LaneError {
     let Some(process) = &parts.process else { return error };
@@ -610,9 +351,4 @@ fn state(journal: &Journal, state: &str, detail: Option<String>) {
 
 /// For each step of connecting.
 const CONNECT: Duration = Duration::from_secs(20);
-/// From a broken wire to the end that broke it.
-const END_SIGNS: Duration = Duration::from_millis(500);
-/// From the end of QEMU to the end of its wires.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 const TICKET_CHARS: usize = 32;
-const LINES_SHOWN: usize = 5;

@@ -23,9 +23,11 @@ mod profile_error;
 mod profile_parse;
 pub mod qmp;
 mod readable;
+mod readiness;
 pub mod serial;
 mod serial_lines;
 mod sha256;
+mod supervise;
 pub mod teardown;
 pub mod unix_socket;
 

@@ -13,7 +13,7 @@ use super::channel::{
     Machine, MainChannel, MainEvent,
 };
 use super::driver::{ChannelEnd, Request, chain, drive, wait_until};
-use super::link::{self, LinkRequest, PendingLink};
+use super::link::{LinkRequest, PendingLink};
 use super::session::{Channels, CloseReason, SessionError, SessionEvent, SessionOptions};
 use super::transport::Stream;
 use super::wire::link::{Capabilities, ChannelId, ChannelType};
@@ -191,11 +191,7 @@ impl Supervisor {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
             let Opener { options, session_id, channel, opened } = opener;
-            let link = async {
-                let pending = begin(&options, session_id, channel, Capabilities::default()).await?;
-                finish(&options, channel, pending, &[]).await
-            };
-            let stream = match link.await {
+            let stream = match link(&options, session_id, channel).await {
                 Ok(stream) => stream,
                 Err(error) => return refuse(opened, channel, error),
             };
@@ -219,11 +215,7 @@ impl Supervisor {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
             let Opener { options, session_id, channel, opened } = opener;
-            let link = async {
-                let pending = begin(&options, session_id, channel, Capabilities::default()).await?;
-                finish(&options, channel, pending, &[]).await
-            };
-            let stream = match link.await {
+            let stream = match link(&options, session_id, channel).await {
                 Ok(stream) => stream,
                 Err(error) => return refuse(opened, channel, error),
             };
@@ -311,6 +303,12 @@ fn refuse(
     (channel, ChannelEnd::Cancelled)
 }
 
+/// Links a channel that has no capabilities and says nothing first.
+async fn link(options: &SessionOptions, session_id: u32, channel: ChannelId) -> Result<Stream, SessionError> {
+    let pending = begin(options, session_id, channel, Capabilities::default()).await?;
+    finish(options, channel, pending, &[]).await
+}
+
 async fn begin(
     options: &SessionOptions,
     connection_id: u32,
@@ -324,7 +322,7 @@ async fn begin(
         Err(_) => return Err(SessionError::ConnectTimeout { channel, endpoint: endpoint.clone(), after }),
     };
     let request = LinkRequest { connection_id, channel, channel_caps, timeout: after };
-    link::begin(stream, &request).await.map_err(|source| SessionError::Link { channel, source })
+    super::link::begin(stream, &request).await.map_err(|source| SessionError::Link { channel, source })
 }
 
 async fn finish(
