@@ -40,7 +40,12 @@ pub fn render(
     if !failure.steps.is_empty() {
         line(format!(
             "in step {}",
-            failure.steps.iter().map(|step| format!("\"{step}\"")).collect::<Vec<_>>().join(" > ")
+            failure
+                .steps
+                .iter()
+                .map(|step| format!("\"{}\"", printable(step)))
+                .collect::<Vec<_>>()
+                .join(" > ")
         ));
     }
     if let Some(traceback) = &failure.traceback {
@@ -80,7 +85,7 @@ mod tests {
         let mut failure = Failure::new(FailureKind::Timeout, "no match\nseen: 3 lines\u{1b}[2J")
             .at(Some(Place { file: "a.lua".to_owned(), line: 4 }))
             .hint("look at the cable");
-        failure.steps = vec!["boot".to_owned(), "login".to_owned()];
+        failure.steps = vec!["boot".to_owned(), "log\nin".to_owned()];
         failure.screenshot = Some("screenshots/01.png".into());
         let look = Look { color: false, live: false, width: 80 };
         insta::assert_snapshot!(render(&failure, Some(&script), Some(Path::new("logs/x")), 4, look), @r#"
@@ -89,7 +94,7 @@ mod tests {
                    2 | two
                    3 | three
               >    4 | four
-            in step "boot" > "login"
+            in step "boot" > "log�in"
             screen: logs/x/screenshots/01.png
             hint: look at the cable
         "#);

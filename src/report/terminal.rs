@@ -81,8 +81,11 @@ impl<W: Write> Terminal<W> {
             self.line(&self.look.paint(Tone::Bad, text))?;
         }
         if cancelled > 0 {
-            let why =
-                if summary.deadline_passed { "the run's deadline passed" } else { "the run was interrupted" };
+            let why = match summary {
+                Summary { deadline_passed: true, .. } => "the run's deadline passed",
+                Summary { failed_fast: true, .. } => "the run stops at the first failure",
+                _ => "the run was interrupted",
+            };
             self.line(&self.look.paint(Tone::Warn, format!("{cancelled} not finished: {why}")))?;
         }
         if let Some(folder) = &summary.folder {

@@ -158,6 +158,8 @@ pub struct Summary {
     pub not_loaded: usize,
     /// Whether the run's own deadline ended it.
     pub deadline_passed: bool,
+    /// Whether it stopped at the first scenario that did not pass, as it was asked to.
+    pub failed_fast: bool,
     /// Wall time.
     pub took: Duration,
 }
@@ -216,6 +218,7 @@ pub async fn run(
     let mut stop = false;
     for (script, scenario) in selected {
         if stop || deadline.cancel.is_cancelled() {
+            summary.failed_fast = stop;
             summary.verdicts.push(Verdict::Cancelled);
             continue;
         }
