@@ -15,7 +15,7 @@ use super::sandbox::{Sandbox, StopFlag};
 use super::scenario::{Scenario, Script, declare};
 use super::test::{Params, Run, Tasks, TestSkin, call, within_deadline};
 use crate::journal::Journal;
-use crate::lane::handle::LaneHandle;
+use crate::lane::handle::{EndClass, LaneHandle};
 
 /// What an attempt needs.
 pub struct AttemptOptions {
@@ -48,16 +48,25 @@ pub enum Outcome {
 /// script does.
 pub async fn run_attempt(options: AttemptOptions) -> Outcome {
     let stop = StopFlag::default();
-    let hard_limit = options.scenario.timeout + STUCK_GRACE;
+    let timeout = options.scenario.timeout;
+    let hard_limit = timeout + STUCK_GRACE;
+    let scope = Scope {
+        steps: Vec::new(),
+        deadline: Instant::now() + timeout,
+        deadline_name: format!("the scenario ({:.1} s)", timeout.as_secs_f64()),
+        tentative: false,
+    };
+    let (journal, lane, folder) = (options.journal.clone(), options.lane.clone(), options.folder.clone());
+    let context = Arc::new(Context::new(journal, lane, folder, scope));
     let cancel = options.cancel.clone();
     let place = options.scenario.place.clone();
     let (done, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let thread = {
-        let stop = stop.clone();
+        let (stop, context) = (stop.clone(), Arc::clone(&context));
         std::thread::Builder::new().name("scenario".to_owned()).spawn(move || {
             let local = LocalSet::new();
-            let result = runtime.block_on(local.run_until(attempt(options, &stop)));
+            let result = runtime.block_on(local.run_until(attempt(options, context, &stop)));
             // Nobody listens any more when the watchdog gave up on this thread.
             let _ = done.send(result);
         })
@@ -85,22 +94,16 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
         () = cancelled => "the script did not stop when it was cancelled and was abandoned",
     };
     stop.set();
-    let failure = Failure::new(FailureKind::Timeout, stuck)
+    let mut failure = Failure::new(FailureKind::Timeout, stuck)
         .at(Some(place))
         .hint("a pattern like `(.-)*` in string.find can run for ever; `pattern(…)` matches in linear time");
+    failure.screenshot = context.screenshot_if_possible("failure").await;
     Outcome::Failed(Box::new(failure), 1)
 }
 
-async fn attempt(options: AttemptOptions, stop: &StopFlag) -> Outcome {
-    let timeout = options.scenario.timeout;
-    let scope = Scope {
-        steps: Vec::new(),
-        deadline: Instant::now() + timeout,
-        deadline_name: format!("the scenario ({:.1} s)", timeout.as_secs_f64()),
-        tentative: false,
-    };
-    let AttemptOptions { script, scenario, journal, lane, folder, params, cancel } = options;
-    let context = Arc::new(Context::new(journal, lane, folder, scope.clone()));
+async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag) -> Outcome {
+    let scope = context.scope.clone();
+    let AttemptOptions { script, scenario, params, cancel, .. } = options;
     let sandbox = {
         let context = Arc::clone(&context);
         Sandbox::new(stop, move || context.fatal())
@@ -161,7 +164,8 @@ async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) 
         (Some(fatal), Some(raised)) if fatal.message == raised.message => Some(raised),
         (fatal, raised) => fatal.or(raised),
     };
-    let Some(failure) = merged(failure, missed) else { return Outcome::Passed };
+    let failure = merged(failure, missed).or_else(|| lost(&context.lane));
+    let Some(failure) = failure else { return Outcome::Passed };
     // Out of memory there is no stack to ask.
     let mut failure = failure.at(Some(declared_at));
     if failure.kind == FailureKind::MachineEnded || failure.kind == FailureKind::LaneLost {
@@ -179,6 +183,14 @@ async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) 
         failure.screenshot = context.screenshot_if_possible("failure").await;
     }
     Outcome::Failed(Box::new(failure), count.max(1))
+}
+
+/// A script that did not look at the machine any more has not seen that the host took it away.
+fn lost(lane: &LaneHandle) -> Option<Failure> {
+    let ended = lane.ended.borrow();
+    let end = ended.as_ref().filter(|end| end.class == EndClass::Host)?;
+    let message = format!("the machine was gone before the scenario had ended: {}", end.how);
+    Some(Failure::new(FailureKind::LaneLost, message))
 }
 
 /// The failure to report: what stopped the script, unless that was only the echo of an earlier miss.

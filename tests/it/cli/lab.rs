@@ -39,7 +39,7 @@ impl Lab {
     pub(crate) fn with_rom(test: &str) -> Option<Self> {
         let platform = platform_or_skip(test)?;
         if !platform.has_spice {
-            eprintln!("SKIPPED {test}: this QEMU has no SPICE");
+            skipped(test, "this QEMU has no SPICE");
             return None;
         }
         let lab = Self { _turn: Some(Turn::wait()), ..Self::bare() };
@@ -52,7 +52,7 @@ impl Lab {
     pub(crate) fn with_guest(test: &str) -> Option<Self> {
         let platform = platform_or_skip(test)?;
         if platform.firmware.single.is_none() && platform.firmware.pair.is_none() {
-            eprintln!("SKIPPED {test}: no OVMF on this host");
+            skipped(test, "no OVMF on this host");
             return None;
         }
         let lab = Self::with_rom(test)?;
@@ -92,7 +92,7 @@ impl Lab {
     /// The same on a pseudo-terminal, or nothing where no tool makes one; says so.
     pub(crate) fn command_on_terminal(&self, test: &str, arguments: &[&str]) -> Option<Invocation<'_>> {
         if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
-            eprintln!("SKIPPED {test}: no `script` to make a pseudo-terminal");
+            skipped(test, "no `script` to make a pseudo-terminal");
             return None;
         }
         let words = std::iter::once(BACKSTAFF).chain(arguments.iter().copied());
@@ -413,7 +413,7 @@ impl Finished {
     }
 
     #[track_caller]
-    pub(crate) fn is_killed_by(self, signal: Signal) -> Self {
+    pub(crate) fn dies_of(self, signal: Signal) -> Self {
         assert_eq!(self.status.signal(), Some(signal.as_raw()), "{}\n{}", self.status, self.stdout);
         self
     }
@@ -487,6 +487,12 @@ impl Drop for Turn {
     }
 }
 
+/// Says that a test has shown nothing here, and why.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+fn skipped(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+}
+
 /// Describes this host, or says why the test is skipped.
 fn platform_or_skip(test: &str) -> Option<Platform> {
     static PLATFORM: OnceLock<Result<Platform, String>> = OnceLock::new();
@@ -495,7 +501,7 @@ fn platform_or_skip(test: &str) -> Option<Platform> {
         let config = DetectConfig::new(std::env::var_os("PATH").unwrap_or_default());
         runtime.block_on(Platform::detect(&config)).map_err(|error| error.to_string())
     });
-    platform.clone().inspect_err(|why| eprintln!("SKIPPED {test}: {why}")).ok()
+    platform.clone().inspect_err(|why| skipped(test, why)).ok()
 }
 
 const BACKSTAFF: &str = env!("CARGO_BIN_EXE_backstaff");

@@ -80,7 +80,7 @@ fn killed_it_takes_the_machine_along_and_the_journal_holds_what_happened_so_far(
     running.wait_for("here");
     running.signal(Signal::KILL);
     // That no QEMU outlives it by more than a second is looked at for every run.
-    let _ = running.finish().is_killed_by(Signal::KILL);
+    let _ = running.finish().dies_of(Signal::KILL);
     let events = ndjson::load(&lab.attempt().join("journal.ndjson")).unwrap();
     let has = |wanted: fn(&Body) -> bool| events.iter().any(|event| wanted(&event.body));
     assert!(has(|body| matches!(body, Body::AttemptBegan { scenario, .. } if scenario == "it")));

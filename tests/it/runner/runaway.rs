@@ -55,6 +55,7 @@ scenario("is fine", function(t) end)
 "#;
     let _ = lab.file("a.lua", script).run(&["run", "a.lua"]).exits_with(1).within(30).says(&[
         "a.lua:2: the script is stuck inside a single call and was abandoned",
+        "screen: logs/",
         "hint: ",
         "matches in linear time",
         "PASS  is fine",

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use backstaff::script::{FailureKind, LoadError, Script, load};
+use backstaff::lane::handle::EndClass;
+use backstaff::script::{FailureKind, LoadError, Outcome, Script, load};
 
 use super::machine::{TestMachine, failure};
 
@@ -27,6 +28,40 @@ async fn a_misspelled_member_names_the_near_miss() {
     }
     let failure = failure(TestMachine::new().run("t.lane:explode()").await);
     assert_eq!(failure.hint.as_deref(), Some("lane has name, folder, wait_for_shutdown"));
+}
+
+#[tokio::test]
+async fn the_members_that_are_listed_are_those_that_are_documented() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let meta = std::fs::read_to_string(root.join("lua/meta/backstaff.lua")).unwrap();
+    let methods = regex_lite::Regex::new(r"(?m)^function (\w+):(\w+)\(").unwrap();
+    let objects = [
+        ("Test", "t"),
+        ("Task", "t:spawn(function() end)"),
+        ("Keyboard", "t.keyboard"),
+        ("Digest", "t.digest"),
+        ("Serial", "t.serial"),
+        ("Screen", "t.screen"),
+        ("Lane", "t.lane"),
+        ("Expect", "expect(1)"),
+    ];
+    for (class, object) in objects {
+        let failure = failure(TestMachine::new().run(&format!("local x = ({object}).zzzzzzzzz")).await);
+        let hint = failure.hint.unwrap();
+        let (_, listed) = hint.split_once(" has ").unwrap();
+        let listed: Vec<&str> = listed.split(", ").collect();
+        let of_class = methods.captures_iter(&meta).filter(|method| &method[1] == class);
+        let documented: Vec<String> = of_class.map(|method| method[2].to_owned()).collect();
+        assert!(!documented.is_empty(), "{class}");
+        for method in &documented {
+            assert!(listed.contains(&method.as_str()), "{class}:{method} is not among {listed:?}");
+        }
+        for name in listed {
+            let script = format!("expect(({object}).{name} ~= nil):equals(true)");
+            let outcome = TestMachine::new().run(&script).await;
+            assert!(matches!(outcome, Outcome::Passed), "{class}.{name}: {outcome:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -107,6 +142,22 @@ async fn a_wait_for_a_line_that_fails_shows_the_prompt_that_stands_there() {
     let failure = failure(machine.run("t.serial:wait_for('never', { timeout = 0.05 })").await);
     let seen = "1 line since the last match:\n  booted\nand a line that has not ended yet:\n  login: ";
     assert!(failure.message.ends_with(seen), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn a_script_that_does_not_look_cannot_pass_on_a_machine_that_was_taken_away() {
+    for body in ["t:sleep(0.01)", "pcall(function() t.serial:wait_for('x') end)"] {
+        let machine = TestMachine::new();
+        machine.end(EndClass::Host, "QEMU was killed by signal 9");
+        let failure = failure(machine.run(body).await);
+        assert_eq!(failure.kind, FailureKind::LaneLost, "{body}: {failure}");
+        assert!(failure.message.contains("QEMU was killed by signal 9"), "{failure}");
+    }
+    // A guest that ended by itself is nobody's fault.
+    let machine = TestMachine::new();
+    machine.end(EndClass::GuestShutdown, "the guest powered off");
+    let outcome = machine.run("t:sleep(0.01)").await;
+    assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
 }
 
 #[test]
