@@ -7,7 +7,7 @@
 -- Declaring scenarios
 --------------------------------------------------------------------------------------------------------------------
 
----@alias backstaff.Capability "keyboard"|"screen"|"digest"|"serial"|"qmp"
+---@alias backstaff.Capability "keyboard"|"screen"|"digest"|"serial"|"qmp"|"snapshot"
 
 ---@class backstaff.ScenarioOptions
 ---@field needs? backstaff.Capability[]  What the lane must offer; the scenario is skipped where it does not. Default: {}.

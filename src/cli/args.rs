@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::digest::DigestCommand;
+use crate::lane::warm::WarmMode;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
 #[derive(Debug, Parser)]
@@ -77,9 +78,32 @@ pub(super) struct RunCommand {
     /// Stop after the first scenario that does not pass.
     #[arg(long)]
     pub(super) fail_fast: bool,
+    /// Whether scenarios start from a machine that was saved when it was ready, below `DIR/warm` of `--artifacts`.
+    #[arg(long, value_name = "WHEN", default_value = "auto", env = "BACKSTAFF_WARM")]
+    pub(super) warm: WarmChoice,
     /// Show only failures and the summary.
     #[arg(short, long)]
     pub(super) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum WarmChoice {
+    /// Where the lane can be saved; it is as soon as it was ready once.
+    Auto,
+    /// Every scenario boots its machine.
+    Off,
+    /// As auto, and each restored machine is compared with one that was booted.
+    Verify,
+}
+
+impl From<WarmChoice> for WarmMode {
+    fn from(choice: WarmChoice) -> Self {
+        match choice {
+            WarmChoice::Auto => Self::Auto,
+            WarmChoice::Off => Self::Off,
+            WarmChoice::Verify => Self::Verify,
+        }
+    }
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

@@ -104,6 +104,7 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
         artifacts: command.artifacts,
         timeout: command.timeout,
         fail_fast: command.fail_fast,
+        warm: command.warm.into(),
     })
 }
 

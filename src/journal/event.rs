@@ -127,6 +127,33 @@ pub enum Body {
         /// Milliseconds it took.
         took_ms: u64,
     },
+    /// Where a lane's machine came from: `restored`, `booted` (and why, where a restore was to be expected), `saved`,
+    /// `not_saved`, `verified`.
+    Warm {
+        /// What happened.
+        outcome: String,
+        /// Which saved machine: the first characters of its key.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<String>,
+        /// Why, or what differs.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        why: Option<String>,
+        /// Milliseconds it took.
+        took_ms: u64,
+    },
+    /// The script did something to its machine: `pause`, `resume`, `reset`, `powerdown`, `qmp`, `snapshot`, `restore`.
+    LaneCommand {
+        /// What.
+        command: String,
+        /// The QMP command, or the snapshot's name.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+        /// Milliseconds it took.
+        took_ms: u64,
+        /// Why it was not done.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<String>,
+    },
     /// An event QEMU sent over QMP.
     QmpEvent {
         /// QEMU's name, e.g. `SHUTDOWN`.
@@ -325,6 +352,8 @@ impl Body {
             Self::Gate { .. } => "gate",
             Self::LaneEnded { .. } => "lane_ended",
             Self::Teardown { .. } => "teardown",
+            Self::Warm { .. } => "warm",
+            Self::LaneCommand { .. } => "lane_command",
             Self::QmpEvent { .. } => "qmp_event",
             Self::SerialLine { .. } => "serial_line",
             Self::SerialPrompt { .. } => "serial_prompt",

@@ -13,12 +13,12 @@ use super::plan::{
 };
 use super::platform::Platform;
 use super::profile::{
-    Disk, DiskBus, Display, Network, NetworkModel, Profile, ResetPolicy, Spice, SpiceTransport,
+    Disk, DiskBus, Display, Network, NetworkModel, QemuProfile, ResetPolicy, Spice, SpiceTransport,
 };
 
 /// Renders the argv, program first.
 pub(super) fn render(
-    profile: &Profile,
+    profile: &QemuProfile,
     platform: &Platform,
     accelerator: Accelerator,
     storage: &Storage,
@@ -62,7 +62,7 @@ impl Argv {
 
 fn machine(
     argv: &mut Argv,
-    profile: &Profile,
+    profile: &QemuProfile,
     platform: &Platform,
     accelerator: Accelerator,
     storage: &Storage,

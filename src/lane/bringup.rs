@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rand::Rng as _;
-use rand::distributions::Alphanumeric;
 use serde_json::Map;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::control::MachineControl;
 use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
-use super::plan::{Need, Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
+use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
+use super::prepare::{check_inputs, prepare, remove};
 use super::process::{ExitWatch, QemuProcess, SpawnOptions};
 use super::profile::SpiceCompression;
 use super::qmp::QmpClient;
@@ -157,61 +157,14 @@ async fn bring_up(
         pass(gate, journal, &qmp, &ended, &ending).await?;
     }
     state(journal, "ready", None);
+    let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
     Ok(LaneHandle {
         name: plan.profile.clone(),
         capabilities: plan.capabilities.iter().copied().collect(),
         console: console.map(|console| console as Arc<dyn Console>),
+        control: Some(control),
         ended,
     })
-}
-
-fn remove(path: &Path) -> Result<(), LaneError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(LaneError::Prepare { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Says which input is missing before QEMU says it in its own words.
-fn check_inputs(plan: &Plan) -> Result<(), LaneError> {
-    for file in plan.files.iter().filter(|file| Path::new(&file.path).is_absolute()) {
-        std::fs::metadata(&file.path).map_err(|source| LaneError::Input {
-            path: PathBuf::from(&file.path),
-            role: file.role,
-            source,
-        })?;
-    }
-    Ok(())
-}
-
-/// Puts what the plan needs into the folder, and returns the ticket when there is one.
-fn prepare(plan: &Plan, folder: &Path) -> Result<Option<String>, LaneError> {
-    let mut ticket = None;
-    for need in &plan.needs {
-        match need {
-            Need::Copy { from, to } => {
-                let path = folder.join(to);
-                std::fs::copy(from, &path).map_err(|source| LaneError::Prepare { path, source })?;
-            }
-            Need::Ticket { to } => {
-                let path = folder.join(to);
-                let secret: String =
-                    rand::thread_rng().sample_iter(Alphanumeric).take(TICKET_CHARS).map(char::from).collect();
-                write_private(&path, &secret).map_err(|source| LaneError::Prepare { path, source })?;
-                ticket = Some(secret);
-            }
-        }
-    }
-    Ok(ticket)
-}
-
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
 }
 
 async fn connect(
@@ -351,4 +304,3 @@ fn state(journal: &Journal, state: &str, detail: Option<String>) {
 
 /// For each step of connecting.
 const CONNECT: Duration = Duration::from_secs(20);
-const TICKET_CHARS: usize = 32;

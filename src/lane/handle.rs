@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::control::MachineControl;
 use crate::console::Console;
 
 /// A running lane, seen from a scenario. A clone is another handle to the same machine.
@@ -17,6 +18,8 @@ pub struct LaneHandle {
     pub capabilities: BTreeSet<Capability>,
     /// Its keyboard and screen, when it has any.
     pub console: Option<Arc<dyn Console>>,
+    /// What else can be done to the machine, when its monitor answers.
+    pub control: Option<MachineControl>,
     /// Set once, after everything the machine said before its end is in the journal.
     pub ended: watch::Receiver<Option<LaneEnd>>,
 }
@@ -64,11 +67,14 @@ pub enum Capability {
     Screen,
     /// The first serial port is recorded.
     Serial,
+    /// The machine can be saved and put back.
+    Snapshot,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Digest, Self::Keyboard, Self::Qmp, Self::Screen, Self::Serial];
+    pub const ALL: [Self; 6] =
+        [Self::Digest, Self::Keyboard, Self::Qmp, Self::Screen, Self::Serial, Self::Snapshot];
 
     /// The name used in `needs`.
     pub fn name(self) -> &'static str {
@@ -78,6 +84,7 @@ impl Capability {
             Self::Digest => "digest",
             Self::Serial => "serial",
             Self::Qmp => "qmp",
+            Self::Snapshot => "snapshot",
         }
     }
 

@@ -11,12 +11,14 @@
 
 mod argv;
 pub mod bringup;
+pub mod control;
 pub mod error;
 pub mod handle;
 pub mod kvm;
 pub mod plan;
 pub mod platform;
 pub mod platform_detect;
+mod prepare;
 pub mod process;
 pub mod profile;
 mod profile_error;
@@ -30,6 +32,7 @@ mod sha256;
 mod supervise;
 pub mod teardown;
 pub mod unix_socket;
+pub mod warm;
 
 pub use bringup::Lane;
 pub use error::{LaneError, Responsible};

@@ -9,7 +9,10 @@ use serde::Serialize;
 use super::argv;
 use super::handle::Capability;
 use super::platform::{FirmwarePair, INSTALL_HINT, KvmDevice, KvmProof, Platform, QemuVersion};
-use super::profile::{AccelRequest, Display, Firmware, Gate, Profile, SpiceCompression, SpiceTransport};
+use super::profile::{
+    AccelRequest, Display, Firmware, Gate, QemuProfile, QmpAllow, ResetPolicy, SpiceCompression,
+    SpiceTransport,
+};
 use super::sha256;
 
 /// The control socket, in the lane's folder.
@@ -53,6 +56,10 @@ pub struct Plan {
     pub gates: Vec<Gate>,
     /// What scenarios may ask of this lane, sorted.
     pub capabilities: Vec<Capability>,
+    /// Which QMP commands scenarios may send.
+    pub qmp_allow: QmpAllow,
+    /// Whether a reset ends QEMU.
+    pub exits_on_reset: bool,
 }
 
 /// How instructions are executed.
@@ -280,7 +287,11 @@ fn kvm_obstacle(platform: &Platform, proof: Option<&KvmProof>) -> Option<String>
 /// # Errors
 ///
 /// When the platform lacks what the profile needs.
-pub fn plan(profile: &Profile, platform: &Platform, acceleration: &Acceleration) -> Result<Plan, PlanError> {
+pub fn plan(
+    profile: &QemuProfile,
+    platform: &Platform,
+    acceleration: &Acceleration,
+) -> Result<Plan, PlanError> {
     if platform.qemu_version < OLDEST_QEMU {
         let (qemu, got) = (platform.qemu.clone(), platform.qemu_version);
         return Err(PlanError::OldQemu { qemu, got, wanted: OLDEST_QEMU });
@@ -306,6 +317,8 @@ pub fn plan(profile: &Profile, platform: &Platform, acceleration: &Acceleration)
         compression: profile.spice.compression,
         gates: profile.gates.clone(),
         capabilities: capabilities(profile),
+        qmp_allow: profile.qmp_allow.clone(),
+        exits_on_reset: profile.reset == ResetPolicy::Exit,
     })
 }
 
@@ -328,7 +341,7 @@ pub(super) struct DiskSource {
     copied_from: Option<String>,
 }
 
-fn storage(profile: &Profile, platform: &Platform) -> Result<Storage, PlanError> {
+fn storage(profile: &QemuProfile, platform: &Platform) -> Result<Storage, PlanError> {
     let ide = profile.disks.iter().filter(|disk| disk.bus == super::profile::DiskBus::Ide).count();
     if ide > MOST_IDE_DISKS {
         return Err(PlanError::TooManyIdeDisks { got: ide, limit: MOST_IDE_DISKS });
@@ -355,7 +368,7 @@ fn storage(profile: &Profile, platform: &Platform) -> Result<Storage, PlanError>
     Ok(Storage { firmware, disks: disks.collect() })
 }
 
-fn needs(profile: &Profile, storage: &Storage) -> Vec<Need> {
+fn needs(profile: &QemuProfile, storage: &Storage) -> Vec<Need> {
     let vars = match &storage.firmware {
         ResolvedFirmware::Bios(_) => None,
         ResolvedFirmware::Flash(pair) => {
@@ -370,7 +383,7 @@ fn needs(profile: &Profile, storage: &Storage) -> Vec<Need> {
     vars.into_iter().chain(disks).chain(ticket).collect()
 }
 
-fn files(profile: &Profile, platform: &Platform, storage: &Storage) -> Vec<PlannedFile> {
+fn files(profile: &QemuProfile, platform: &Platform, storage: &Storage) -> Vec<PlannedFile> {
     let mut files = Vec::new();
     let mut add = |role, path: &str| files.push(PlannedFile { role, path: path.to_owned() });
     add(FileRole::Qemu, &platform.qemu);
@@ -401,7 +414,7 @@ fn files(profile: &Profile, platform: &Platform, storage: &Storage) -> Vec<Plann
     files
 }
 
-fn capabilities(profile: &Profile) -> Vec<Capability> {
+fn capabilities(profile: &QemuProfile) -> Vec<Capability> {
     let mut all = vec![Capability::Keyboard, Capability::Qmp];
     all.extend((profile.display != Display::None).then_some(Capability::Screen));
     all.extend(profile.serial_log.then_some(Capability::Serial));

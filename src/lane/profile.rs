@@ -33,7 +33,16 @@ pub use super::profile_error::{ProfileError, ProfileErrorKind};
 
 /// A lane's description as the user wrote it, with defaults filled in and every path absolute.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Profile {
+pub enum Profile {
+    /// `kind = "qemu"`: a machine that is booted and owned.
+    Qemu(Box<QemuProfile>),
+    /// `kind = "attach"`: a machine that runs already and belongs to somebody else.
+    Attach(Box<AttachProfile>),
+}
+
+/// `kind = "qemu"`: a machine that is booted and owned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QemuProfile {
     /// The name the profile goes by, usually its file's stem; `[A-Za-z0-9._-]`, at most 64 characters.
     pub name: String,
     /// `[machine]`: the board, its accelerator, processors and memory.
@@ -59,7 +68,58 @@ pub struct Profile {
     /// `[[gate]]`: what must hold, in order, before the lane counts as ready. Without any gate in the text:
     /// QMP, then a first surface if there is a display, then a first digest if there is one.
     pub gates: Vec<Gate>,
+    /// `[qmp] allow`: see [`QmpAllow`].
+    pub qmp_allow: QmpAllow,
+    /// `[warm] enabled`: whether the lane may be saved at its ready point and restored from there; default `true`.
+    pub warm: bool,
     pub(super) hash: String,
+}
+
+/// `kind = "attach"`: a machine that runs already and belongs to somebody else. What is absent here comes from the
+/// environment, which wins where both say something.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttachProfile {
+    /// As for [`QemuProfile::name`].
+    pub name: String,
+    /// `[attach] spice`: `HOST:PORT`, `spice://…` or `spice+unix:///…`; environment `BACKSTAFF_SPICE`.
+    pub spice: Option<String>,
+    /// `[attach] vv`: absolute path of a `.vv` file; environment `BACKSTAFF_VV`.
+    pub vv: Option<String>,
+    /// `[attach] serial_log`: absolute path of a file that grows with what the guest says; environment
+    /// `BACKSTAFF_SERIAL_LOG`.
+    pub serial_log: Option<String>,
+    /// `[attach] qmp`: absolute path of a QMP socket.
+    pub qmp: Option<String>,
+    /// `[attach] control_socket`: absolute path of a control socket; environment `BACKSTAFF_CONTROL_SOCKET`.
+    pub control_socket: Option<String>,
+    /// `[oracle] digest`: whether the guest draws a visual digest; default `false`.
+    pub digest: bool,
+    /// `[[gate]]`; by default a first surface, then a first digest if there is one.
+    pub gates: Vec<Gate>,
+    /// `[qmp] allow`.
+    pub qmp_allow: QmpAllow,
+    pub(super) hash: String,
+}
+
+/// `[qmp] allow`: which QMP commands scenarios may send. An entry is a command's name; a trailing `*` stands for any
+/// ending. The default is `["query-*"]`, which changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QmpAllow(pub Vec<String>);
+
+impl Default for QmpAllow {
+    fn default() -> Self {
+        Self(vec!["query-*".to_owned()])
+    }
+}
+
+impl QmpAllow {
+    /// Whether `command` may be sent.
+    pub fn allows(&self, command: &str) -> bool {
+        self.0.iter().any(|entry| match entry.strip_suffix('*') {
+            Some(start) => command.starts_with(start),
+            None => command == entry,
+        })
+    }
 }
 
 impl Profile {
@@ -77,6 +137,39 @@ impl Profile {
     }
 
     /// Returns `sha256:<hex>` of the canonical TOML: keys sorted, comments and formatting gone.
+    pub fn profile_hash(&self) -> &str {
+        match self {
+            Self::Qemu(profile) => profile.profile_hash(),
+            Self::Attach(profile) => profile.profile_hash(),
+        }
+    }
+
+    /// The name the profile goes by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Qemu(profile) => &profile.name,
+            Self::Attach(profile) => &profile.name,
+        }
+    }
+
+    /// The machine to boot, if this is one.
+    pub fn qemu(self) -> Option<QemuProfile> {
+        match self {
+            Self::Qemu(profile) => Some(*profile),
+            Self::Attach(_) => None,
+        }
+    }
+}
+
+impl QemuProfile {
+    /// Returns `sha256:<hex>` of the canonical TOML.
+    pub fn profile_hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl AttachProfile {
+    /// Returns `sha256:<hex>` of the canonical TOML.
     pub fn profile_hash(&self) -> &str {
         &self.hash
     }
@@ -372,11 +465,12 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{AccelRequest, Firmware, GateKind, Profile, ProfileError, SpiceTransport};
+    use super::{AccelRequest, Firmware, GateKind, Profile, ProfileError, QemuProfile, SpiceTransport};
 
-    fn parse(text: &str) -> Result<Profile, ProfileError> {
+    fn parse(text: &str) -> Result<QemuProfile, ProfileError> {
         let file = Path::new("/project/scenarios/lanes/east.toml");
         Profile::parse("east", &format!("kind = \"qemu\"\n{text}"), file, Path::new("/project"))
+            .map(|profile| profile.qemu().unwrap())
     }
 
     fn complaint(text: &str) -> String {

@@ -10,7 +10,8 @@ use toml::Spanned;
 
 use super::profile::{
     AccelRequest, Disk, DiskBus, DiskFormat, Display, Firmware, Gate, GateKind, Machine, Network,
-    NetworkModel, Profile, ResetPolicy, Spice, SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan,
+    NetworkModel, Profile, QemuProfile, QmpAllow, ResetPolicy, Spice, SpiceCompression, SpiceStreaming,
+    SpiceTransport, SpiceWan,
 };
 use super::profile_error::{ProfileError, ProfileErrorKind};
 use super::sha256;
@@ -35,7 +36,7 @@ fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Pro
         allow_outside: raw.allow_outside,
     };
     let display = raw.display.device;
-    let mut profile = Profile {
+    let mut profile = QemuProfile {
         name: name.to_owned(),
         machine: machine(raw.machine)?,
         firmware: firmware(raw.firmware, &paths)?,
@@ -48,6 +49,8 @@ fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Pro
         reset: raw.reset.policy,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
+        qmp_allow: QmpAllow::default(),
+        warm: true,
         hash: sha256::label(canonical(text)?.as_bytes()),
     };
     if profile.digest && display == Display::None {
@@ -62,7 +65,7 @@ fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Pro
     } else {
         raw.gate.into_iter().map(|gate| self::gate(gate, &profile)).collect::<Result<_, _>>()?
     };
-    Ok(profile)
+    Ok(Profile::Qemu(Box::new(profile)))
 }
 
 fn check_caller(name: &str, file: &Path, root: &Path) -> Result<(), Fault> {
@@ -362,7 +365,7 @@ fn spice(raw: RawSpice) -> Result<Spice, Fault> {
 const GATE_TIMEOUT: Duration = Duration::from_secs(60);
 const GATE_QUIET: Duration = Duration::from_secs(1);
 
-fn default_gates(profile: &Profile) -> Vec<Gate> {
+fn default_gates(profile: &QemuProfile) -> Vec<Gate> {
     let screen = (profile.display != Display::None).then_some(GateKind::SpiceSurface);
     let digest = profile.digest.then_some(GateKind::Digest);
     std::iter::once(GateKind::Qmp)
@@ -372,7 +375,7 @@ fn default_gates(profile: &Profile) -> Vec<Gate> {
         .collect()
 }
 
-fn gate(raw: RawGate, profile: &Profile) -> Result<Gate, Fault> {
+fn gate(raw: RawGate, profile: &QemuProfile) -> Result<Gate, Fault> {
     let kind = *raw.kind.get_ref();
     let contradiction = |span: Range<usize>, what: &str, needs: &str| {
         let (what, needs) = (what.to_owned(), needs.to_owned());

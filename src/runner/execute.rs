@@ -13,14 +13,14 @@ use crate::lane::kvm::prove_kvm;
 use crate::lane::plan::{Accelerator, resolve_acceleration};
 use crate::lane::platform::KvmProof;
 use crate::lane::platform_detect::DetectConfig;
-use crate::lane::profile::AccelRequest;
+use crate::lane::profile::{AccelRequest, QemuProfile};
 use crate::lane::teardown::TeardownConfig;
-use crate::lane::{Lane, LaneError, Plan, Platform, Profile, plan};
+use crate::lane::{Lane, LaneError, Plan, Platform, plan};
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
 /// Runs attempts on fresh lanes of one profile.
 pub(super) struct Executor {
-    profile: Profile,
+    profile: QemuProfile,
     folder: PathBuf,
     params: serde_json::Value,
     search_path: OsString,
@@ -32,7 +32,7 @@ pub(super) struct Executor {
 
 impl Executor {
     pub(super) fn new(
-        profile: Profile,
+        profile: QemuProfile,
         folder: PathBuf,
         options: &RunOptions,
         cancel: CancellationToken,

@@ -18,6 +18,7 @@ pub use discovery::{DiscoveryError, discover};
 pub use project::{Project, ProjectError};
 
 use crate::journal::Journal;
+use crate::lane::warm::WarmMode;
 use crate::script::{Failure, FailureKind, LoadError, Scenario, Script, load};
 
 /// What to run.
@@ -43,6 +44,8 @@ pub struct RunOptions {
     pub timeout: Option<Duration>,
     /// Stop after the first scenario that did not pass.
     pub fail_fast: bool,
+    /// Whether scenarios start from saved machines.
+    pub warm: WarmMode,
 }
 
 /// What happens during a run, for reports.
@@ -214,6 +217,7 @@ pub async fn run(
     );
 
     let deadline = watch_deadline(options.timeout, cancel);
+    let profile = profile.qemu().expect("no other kind of profile loads");
     let mut executor = execute::Executor::new(profile, folder, &options, deadline.cancel.clone());
     let mut stop = false;
     for (script, scenario) in selected {

@@ -216,7 +216,7 @@ mod tests {
         let (folder, project) = project(&files, "p/deep/a.lua");
         let project = project.unwrap();
         assert_eq!(project.default_lane.as_deref(), Some("east"));
-        let kernel = project.profile("east").unwrap().kernel.unwrap();
+        let kernel = project.profile("east").unwrap().qemu().unwrap().kernel.unwrap();
         assert_eq!(Path::new(&kernel), folder.path().join("k.efi"));
     }
 

@@ -105,6 +105,7 @@ impl Play {
                 name: "stage".to_owned(),
                 capabilities: Capability::ALL.into_iter().collect(),
                 console: Some(console),
+                control: None,
                 ended: self.ended.subscribe(),
             },
             folder: self.folder.path().to_owned(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use backstaff::lane::handle::Capability;
 use backstaff::lane::plan::{Accelerator, Need, resolve_acceleration};
 use backstaff::lane::platform::{KvmProof, Platform};
-use backstaff::lane::profile::AccelRequest;
+use backstaff::lane::profile::{AccelRequest, QemuProfile};
 use backstaff::lane::{Plan, Profile, plan};
 use proptest::prelude::{Just, Strategy, any, proptest};
 
@@ -39,12 +39,12 @@ fn profile_text(name: &str) -> String {
 }
 
 /// As if the profile lay in a project that is nowhere on this host.
-fn profile(name: &str, text: &str) -> Profile {
+fn profile(name: &str, text: &str) -> QemuProfile {
     let file = format!("/project/scenarios/lanes/{name}.toml");
-    Profile::parse(name, text, Path::new(&file), Path::new("/project")).unwrap()
+    Profile::parse(name, text, Path::new(&file), Path::new("/project")).unwrap().qemu().unwrap()
 }
 
-fn plan_of(profile: &Profile, platform: &Platform) -> Plan {
+fn plan_of(profile: &QemuProfile, platform: &Platform) -> Plan {
     let acceleration = resolve_acceleration(profile.machine.accel, platform, None).unwrap();
     plan(profile, platform, &acceleration).unwrap()
 }

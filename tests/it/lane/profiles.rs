@@ -4,16 +4,17 @@ use std::fs;
 
 use backstaff::lane::plan::{Need, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, resolve_acceleration};
 use backstaff::lane::profile::AccelRequest;
+use backstaff::lane::profile::QemuProfile;
 use backstaff::lane::qmp::QmpClient;
 use backstaff::lane::teardown::{Rung, TeardownConfig, teardown};
 use backstaff::lane::{Platform, Profile, plan};
 
 use super::support::{PATIENCE, platform_or_skip, root, spawn};
 
-fn bundled() -> Vec<Profile> {
+fn bundled() -> Vec<QemuProfile> {
     let profile = |name: &str| {
         let file = root().join("scenarios/lanes").join(name).with_extension("toml");
-        Profile::parse(name, &fs::read_to_string(&file).unwrap(), &file, &root()).unwrap()
+        Profile::parse(name, &fs::read_to_string(&file).unwrap(), &file, &root()).unwrap().qemu().unwrap()
     };
     ["sextant", "ovmf"].map(profile).into()
 }
@@ -65,12 +66,13 @@ reset.policy = "restart"
         pair.code, pair.vars
     );
     let profile = Profile::parse("awkward", &text, &project.path().join("p.toml"), project.path()).unwrap();
+    let profile = profile.qemu().unwrap();
     start_and_quit(&profile, &platform).await;
     assert_eq!(fs::read(&image).unwrap(), vec![0; 1_024 * 1_024], "images are never written");
 }
 
 /// Starts what `profile` comes to, finds it waiting with its endpoints up and nothing to complain, and ends it.
-async fn start_and_quit(profile: &Profile, platform: &Platform) {
+async fn start_and_quit(profile: &QemuProfile, platform: &Platform) {
     let acceleration = resolve_acceleration(AccelRequest::Tcg, platform, None).unwrap();
     let plan = match plan(profile, platform, &acceleration) {
         Ok(plan) => plan,

@@ -81,7 +81,7 @@ async fn boot(device: &str, platform: &Platform, folder: &Path, journal: &Journa
     let file = root.join("scenarios/lanes/sextant.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text.replace("accel = \"auto\"", "accel = \"tcg\"").replace("\"qxl\"", &format!("{device:?}"));
-    let mut profile = Profile::parse("sextant", &text, &file, root).unwrap();
+    let mut profile = Profile::parse("sextant", &text, &file, root).unwrap().qemu().unwrap();
     profile.gates.retain(|gate| !matches!(gate.kind, backstaff::lane::profile::GateKind::Digest));
     let acceleration = resolve_acceleration(profile.machine.accel, platform, None).unwrap();
     let plan = plan(&profile, platform, &acceleration).unwrap();

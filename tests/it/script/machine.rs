@@ -71,6 +71,7 @@ impl TestMachine {
                 name: "test".to_owned(),
                 capabilities: Capability::ALL.into_iter().collect(),
                 console: Some(Arc::new(TestConsole { keys: Arc::clone(&self.keys) })),
+                control: None,
                 ended: self.ended.subscribe(),
             },
             folder: self.folder(),
