@@ -40,7 +40,7 @@ pub(super) fn render(
     spice(&mut argv, &profile.spice);
     qmp(&mut argv);
     if profile.serial_log {
-        argv.option("-chardev", format!("file,id=serial0,path={SERIAL_LOG}"));
+        argv.option("-chardev", format!("file,id=serial0,path={SERIAL_LOG},append=on"));
         argv.option("-device", "isa-serial,id=com1,chardev=serial0");
     }
     argv.option("-name", format!("guest={}", profile.name));

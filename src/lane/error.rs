@@ -12,6 +12,8 @@ use super::profile::ProfileError;
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
 use super::unix_socket::ConnectError;
+use super::warm::migrate::MigrateError;
+use super::warm::{SaveError, StoreError};
 use crate::spice::SessionError;
 
 /// Who must act on an error.
@@ -59,6 +61,14 @@ pub enum LaneError {
     Gate { gate: &'static str, why: String, seen: String },
     #[error("the machine stopped by itself while coming up (QMP status internal-error)")]
     Stopped,
+    #[error("the saved machine cannot be used")]
+    Saved(#[from] StoreError),
+    #[error("load the saved machine")]
+    Migrate(#[from] MigrateError),
+    #[error("save the machine")]
+    Save(#[from] SaveError),
+    #[error("the restored machine is not as one that was booted: {differences}")]
+    Differs { differences: String },
     #[error("cancelled while coming up")]
     Cancelled,
 }
@@ -80,6 +90,10 @@ impl LaneError {
             | Self::Serial(_)
             | Self::Gate { .. }
             | Self::Stopped
+            | Self::Saved(_)
+            | Self::Migrate(_)
+            | Self::Save(_)
+            | Self::Differs { .. }
             | Self::Cancelled => Responsible::Host,
             Self::QmpConnect(_) | Self::Qmp(_) | Self::Console(_) => Responsible::Backstaff,
         }
@@ -98,9 +112,17 @@ impl LaneError {
             }
             Self::Input { .. } => Some("the profile names it; paths are relative to the profile".to_owned()),
             Self::Console(error) => error.hint().map(str::to_owned),
+            Self::Differs { .. } => Some(
+                "does something other than time change on its screen or serial port while the machine is ready? a \
+                 later gate in the profile, or `enabled = false` under [warm], helps"
+                    .to_owned(),
+            ),
             Self::KvmProof(_)
             | Self::Gate { .. }
             | Self::Stopped
+            | Self::Saved(_)
+            | Self::Migrate(_)
+            | Self::Save(_)
             | Self::Cancelled
             | Self::Prepare { .. }
             | Self::Spawn(_)

@@ -322,6 +322,24 @@ pub fn plan(
     })
 }
 
+impl Plan {
+    /// Whether the machine can be saved when it is ready and restored from there.
+    pub fn is_warmable(&self) -> bool {
+        self.capabilities.contains(&Capability::Snapshot)
+    }
+
+    /// Names of the files in the lane's folder that the machine writes to: its disks and its firmware variables.
+    pub fn private_files(&self) -> Vec<String> {
+        self.needs
+            .iter()
+            .filter_map(|need| match need {
+                Need::Copy { to, .. } => Some(to.clone()),
+                Need::Ticket { .. } => None,
+            })
+            .collect()
+    }
+}
+
 /// Where the machine's programs and data come from, decided.
 pub(super) struct Storage {
     pub(super) firmware: ResolvedFirmware,
@@ -419,6 +437,7 @@ fn capabilities(profile: &QemuProfile) -> Vec<Capability> {
     all.extend((profile.display != Display::None).then_some(Capability::Screen));
     all.extend(profile.serial_log.then_some(Capability::Serial));
     all.extend(profile.digest.then_some(Capability::Digest));
+    all.extend(profile.warm.then_some(Capability::Snapshot));
     all.sort();
     all
 }

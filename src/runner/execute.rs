@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
 use crate::lane::kvm::prove_kvm;
@@ -15,6 +16,8 @@ use crate::lane::platform::KvmProof;
 use crate::lane::platform_detect::DetectConfig;
 use crate::lane::profile::{AccelRequest, QemuProfile};
 use crate::lane::teardown::TeardownConfig;
+use crate::lane::warm::WarmStore;
+use crate::lane::warm::store::DEFAULT_LIMIT_BYTES;
 use crate::lane::{Lane, LaneError, Plan, Platform, plan};
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
@@ -27,6 +30,7 @@ pub(super) struct Executor {
     cancel: CancellationToken,
     /// The same for every attempt of a run, once it was found.
     plan: Option<Plan>,
+    warm: WarmLanes,
     attempts: usize,
 }
 
@@ -39,7 +43,8 @@ impl Executor {
     ) -> Self {
         let params = options.params.clone().into();
         let search_path = options.search_path.clone();
-        Self { profile, folder, params, search_path, cancel, plan: None, attempts: 0 }
+        let warm = WarmLanes::new(options.warm, WarmStore::new(&options.artifacts, DEFAULT_LIMIT_BYTES));
+        Self { profile, folder, params, search_path, cancel, plan: None, warm, attempts: 0 }
     }
 
     pub(super) async fn attempt(
@@ -122,7 +127,9 @@ impl Executor {
             let reason = format!("lane \"{}\" is not configured for {need}", plan.profile);
             return Some((Failure::new(FailureKind::Skip, reason), 1));
         }
-        let mut up = Lane::up(&plan, folder, journal, &self.cancel).await;
+        let request =
+            LaneRequest { plan: &plan, folder, journal, cancel: &self.cancel, may_restore: scenario.warm };
+        let mut up = self.warm.up(request).await;
         let may_emulate = plan.acceleration.requested == AccelRequest::Auto
             && plan.acceleration.resolved == Accelerator::Kvm;
         if matches!(up, Err(LaneError::Stopped)) && may_emulate {
@@ -201,7 +208,7 @@ fn lane_failure(error: &LaneError) -> Failure {
 }
 
 /// `outer: inner: cause`.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

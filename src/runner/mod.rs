@@ -7,6 +7,7 @@
 mod discovery;
 mod execute;
 pub mod project;
+mod warm;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
