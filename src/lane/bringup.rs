@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::control::MachineControl;
+use super::control::{MachineControl, Sign};
 use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
 use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
@@ -20,6 +20,7 @@ use super::profile::SpiceCompression;
 use super::qmp::QmpClient;
 use super::readiness::{Vigil, pass, pass_when};
 use super::serial;
+use super::snapshot::{IMAGE, Snapshots};
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, Supervisor, pump_qmp, pump_serial};
 use super::teardown::{TeardownConfig, TeardownReport, teardown};
 use super::warm::restore::goes_on;
@@ -231,6 +232,10 @@ async fn bring_up(
     }
     state(journal, "ready", None);
     let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
+    let control = match plan.is_warmable() {
+        true => control.with_snapshots(Snapshots::new(folder.to_owned(), plan.private_nodes()), sign(plan)),
+        false => control,
+    };
     Ok(LaneHandle {
         name: plan.profile.clone(),
         capabilities: plan.capabilities.iter().copied().collect(),
@@ -238,6 +243,15 @@ async fn bring_up(
         control: Some(control),
         ended,
     })
+}
+
+/// By what a machine of this plan shows that it goes on.
+fn sign(plan: &Plan) -> Sign {
+    match &plan.capabilities {
+        all if all.contains(&Capability::Digest) => Sign::Digest,
+        all if all.contains(&Capability::Screen) => Sign::Draw,
+        _ => Sign::Nothing,
+    }
 }
 
 fn argv_of(plan: &Plan, start: Start<'_>) -> Vec<String> {
@@ -355,9 +369,14 @@ impl Parts {
         if let Some(console) = self.console.take() {
             let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
         }
-        let report =
-            teardown(&process, self.qmp.as_ref(), folder, &[QMP_SOCKET, SPICE_SOCKET, TICKET_FILE], config)
-                .await;
+        let report = teardown(
+            &process,
+            self.qmp.as_ref(),
+            folder,
+            &[QMP_SOCKET, SPICE_SOCKET, TICKET_FILE, IMAGE],
+            config,
+        )
+        .await;
         self.qmp = None;
         if let Some(supervisor) = self.supervisor.take() {
             let _ = tokio::time::timeout(LAST_WORDS * 4, supervisor).await;

@@ -328,6 +328,11 @@ impl Plan {
         self.capabilities.contains(&Capability::Snapshot)
     }
 
+    /// Names of the block nodes behind [`Plan::private_files`].
+    pub fn private_nodes(&self) -> Vec<String> {
+        self.private_files().iter().filter_map(|file| file.split('.').next().map(str::to_owned)).collect()
+    }
+
     /// Names of the files in the lane's folder that the machine writes to: its disks and its firmware variables.
     pub fn private_files(&self) -> Vec<String> {
         self.needs
