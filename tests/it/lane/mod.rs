@@ -6,6 +6,7 @@
 )]
 
 mod argv;
+mod control;
 mod kvm;
 mod process;
 mod profiles;

@@ -1,6 +1,7 @@
 //! Integration tests of `backstaff::runner`: whole runs of the program against real machines.
 mod folders;
 mod lanes;
+mod rewind;
 mod runaway;
 mod selection;
 mod verdicts;
