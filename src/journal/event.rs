@@ -84,7 +84,7 @@ pub enum Body {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reason: Option<String>,
     },
-    /// A lane entered a state: `planned`, `starting`, `ready`, `stopping`, `down`.
+    /// A lane entered a state: `starting`, `waiting` (for a gate), `ready`, `stopping`, `down`.
     LaneState {
         /// The state's name.
         state: String,

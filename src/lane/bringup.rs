@@ -230,7 +230,8 @@ async fn bring_up(
             pass_when("restored", RESTORED, opens, vigil).await?;
         }
     }
-    state(journal, "ready", None);
+    let restored = matches!(start, Start::Restore(_)).then(|| "restored".to_owned());
+    state(journal, "ready", restored);
     let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
     let control = match plan.is_warmable() {
         true => control.with_snapshots(Snapshots::new(folder.to_owned(), plan.private_nodes()), sign(plan)),

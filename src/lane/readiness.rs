@@ -35,6 +35,9 @@ pub(super) async fn pass_when(
 ) -> Result<(), LaneError> {
     let Vigil { journal, ended, ending } = vigil;
     let began = Instant::now();
+    let waited_for = format!("gate {name} (up to {:.0} s)", timeout.as_secs_f64());
+    let waiting = Body::LaneState { state: "waiting".to_owned(), detail: Some(waited_for) };
+    journal.append(Source::Lane, waiting);
     let mut ended = ended.clone();
     let mut stops = ending.clone();
     let stopped = async {

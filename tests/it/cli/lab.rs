@@ -109,7 +109,29 @@ impl Lab {
 
     /// The run's folder, when there was exactly one run.
     pub(crate) fn run_folder(&self) -> PathBuf {
-        only(&self.path("logs"))
+        let folders = self.run_folders();
+        let [folder] = &*folders else { panic!("one run wanted, got {folders:?}") };
+        folder.clone()
+    }
+
+    /// The folders of all runs, the oldest first.
+    pub(crate) fn run_folders(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path("logs")).unwrap();
+        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        folders.retain(|folder| !folder.ends_with("warm"));
+        folders.sort();
+        folders
+    }
+
+    /// The folder of the only saved machine.
+    pub(crate) fn saved_machine(&self) -> PathBuf {
+        only(&self.path("logs/warm"))
+    }
+
+    /// The journal of the only scenario's first attempt in the newest run.
+    pub(crate) fn newest_journal(&self) -> String {
+        let run = self.run_folders().pop().unwrap();
+        std::fs::read_to_string(only(&run).join("attempt-1/journal.ndjson")).unwrap()
     }
 
     /// The folder of the only attempt of the only scenario of the only run.
