@@ -124,13 +124,19 @@ fn network(argv: &mut Argv, index: usize, network: Network) {
 
 fn display(argv: &mut Argv, display: Display) {
     argv.option("-display", "none");
-    let model = match display {
-        Display::Qxl => "qxl-vga",
-        Display::Std => "VGA",
-        Display::Virtio => "virtio-vga",
-        Display::None => return,
-    };
-    argv.option("-device", format!("{model},id=video0"));
+    if let Some(model) = graphics_model(display) {
+        argv.option("-device", format!("{model},id=video0"));
+    }
+}
+
+/// QEMU's name of the graphics card.
+pub(super) fn graphics_model(display: Display) -> Option<&'static str> {
+    match display {
+        Display::Qxl => Some("qxl-vga"),
+        Display::Std => Some("VGA"),
+        Display::Virtio => Some("virtio-vga"),
+        Display::None => None,
+    }
 }
 
 fn spice(argv: &mut Argv, spice: &Spice) {

@@ -4,15 +4,19 @@
 //! layers above turn them into journal events. It knows no Lua.
 //!
 //! Start reading at [`profile`] (what the user writes), then [`mod@plan`] (what it comes to on this platform).
-//! [`profile`], [`platform`], [`mod@plan`] and the argv rendering are pure: no files, no clock, no processes.
-//! The side effects live in [`platform_detect`] and [`kvm`] (what this host can do), [`process`] (QEMU's life),
+//! [`profile`], [`platform`], [`firmware`], [`mod@plan`] and the argv rendering are pure: no files, no clock, no
+//! processes. The side effects live in [`platform_detect`] and [`kvm`] (what this host can do), [`doctor`] (the same
+//! for people, with what is missing and what to do about it), [`process`] (QEMU's life),
 //! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end). [`bringup`] makes one lane of
 //! them and a console, and [`handle`] is what scenarios get to hold.
 
 mod argv;
 pub mod bringup;
 pub mod control;
+pub mod doctor;
 pub mod error;
+pub mod firmware;
+mod firmware_find;
 pub mod handle;
 pub mod kvm;
 pub mod plan;

@@ -28,7 +28,7 @@ pub const TICKET_FILE: &str = "spice.ticket";
 /// The lane's own firmware variables, in the lane's folder.
 pub const VARS_COPY: &str = "firmware-vars.fd";
 
-const OLDEST_QEMU: QemuVersion = QemuVersion { major: 5, minor: 2, micro: 0 };
+pub(super) const OLDEST_QEMU: QemuVersion = QemuVersion { major: 5, minor: 2, micro: 0 };
 const MOST_IDE_DISKS: usize = 6;
 
 /// The resolved description of one machine.

@@ -102,6 +102,26 @@ impl Lab {
         Some(Invocation::new(self, command).env("TERM", "xterm").env("SHELL", "/bin/sh"))
     }
 
+    /// The same as the user `nobody`, for root only; nothing where no tool changes users, and says so. The folder can
+    /// then be looked at by everybody.
+    pub(crate) fn command_as_nobody(&self, test: &str, arguments: &[&str]) -> Option<Invocation<'_>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if Command::new("setpriv").arg("--version").stdout(Stdio::null()).status().is_err() {
+            skipped(test, "no `setpriv` to change users");
+            return None;
+        }
+        std::fs::set_permissions(&self.root, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // The program may lie where nobody else can go. Copied by another process: what a thread here had open for
+        // writing may be busy when it is to be run.
+        let copy = self.path("backstaff");
+        if !copy.exists() {
+            assert!(Command::new("cp").arg(BACKSTAFF).arg(&copy).status().unwrap().success());
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy).args(arguments);
+        Some(Invocation::new(self, command))
+    }
+
     /// Runs `backstaff` with these arguments to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         self.command(arguments).run()

@@ -1,5 +1,6 @@
 //! Integration tests of `backstaff::cli`.
 mod digest;
+mod doctor;
 pub(crate) mod lab;
 mod rom;
 mod signals;
