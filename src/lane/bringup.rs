@@ -154,7 +154,7 @@ async fn bring_up(
     };
     parts.supervisor = Some(tokio::spawn(supervisor.run()));
     for gate in &plan.gates {
-        pass(gate, journal, &qmp, &ended, &ending).await?;
+        pass(gate, journal, Some(&qmp), &ended, &ending).await?;
     }
     state(journal, "ready", None);
     let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
@@ -298,7 +298,7 @@ fn note(journal: &Journal, report: &TeardownReport) {
     state(journal, "down", None);
 }
 
-fn state(journal: &Journal, state: &str, detail: Option<String>) {
+pub(super) fn state(journal: &Journal, state: &str, detail: Option<String>) {
     journal.append(Source::Lane, Body::LaneState { state: state.to_owned(), detail });
 }
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::attach_error::AttachError;
 use super::kvm::KvmProofError;
 use super::plan::{FileRole, PlanError};
 use super::platform_detect::DetectError;
@@ -53,6 +54,8 @@ pub enum LaneError {
     Qmp(#[from] QmpError),
     #[error(transparent)]
     Serial(#[from] SerialError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error("open the console")]
     Console(#[from] SessionError),
     #[error("gate `{gate}` was not reached: {why}\nseen: {seen}")]
@@ -78,6 +81,7 @@ impl LaneError {
             | Self::Ended { .. }
             | Self::Connect(_)
             | Self::Serial(_)
+            | Self::Attach(_)
             | Self::Gate { .. }
             | Self::Stopped
             | Self::Cancelled => Responsible::Host,
@@ -98,6 +102,7 @@ impl LaneError {
             }
             Self::Input { .. } => Some("the profile names it; paths are relative to the profile".to_owned()),
             Self::Console(error) => error.hint().map(str::to_owned),
+            Self::Attach(error) => Some(error.hint()),
             Self::KvmProof(_)
             | Self::Gate { .. }
             | Self::Stopped

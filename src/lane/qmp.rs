@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::unix_socket::{self, ConnectError};
 
@@ -109,6 +110,7 @@ pub enum QmpConnectError {
 pub struct QmpClient {
     requests: mpsc::Sender<Request>,
     events: broadcast::WeakSender<QmpEvent>,
+    closing: CancellationToken,
 }
 
 impl QmpClient {
@@ -156,9 +158,10 @@ impl QmpClient {
         }
         let (event_sender, events) = broadcast::channel(EVENT_BACKLOG);
         let (requests, inbox) = mpsc::channel(16);
-        let client = Self { requests, events: event_sender.downgrade() };
+        let closing = CancellationToken::new();
+        let client = Self { requests, events: event_sender.downgrade(), closing: closing.clone() };
         let connection =
-            Connection { wire, inbox, events: event_sender, waiting: BTreeMap::new(), last_id: 0 };
+            Connection { wire, inbox, events: event_sender, waiting: BTreeMap::new(), last_id: 0, closing };
         tokio::spawn(connection.run());
         client.execute("qmp_capabilities", Map::new(), deadline).await?;
         Ok((client, events))
@@ -195,6 +198,12 @@ impl QmpClient {
     pub fn subscribe(&self) -> Option<QmpEvents> {
         self.events.upgrade().map(|events| events.subscribe())
     }
+
+    /// Closes the connection, whoever else holds a handle on it, and waits until it is closed.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.requests.closed().await;
+    }
 }
 
 #[derive(Debug)]
@@ -215,6 +224,7 @@ struct Connection<S> {
     events: broadcast::Sender<QmpEvent>,
     waiting: BTreeMap<u64, Waiting>,
     last_id: u64,
+    closing: CancellationToken,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -227,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Some(request) => self.send(request).await,
                     None => Err(QmpEnd::Closed),
                 },
+                () = self.closing.cancelled() => Err(QmpEnd::Closed),
             };
             if let Err(reason) = step {
                 break reason;

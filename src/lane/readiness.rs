@@ -17,7 +17,7 @@ use crate::journal::{Body, Cursor, Event, Journal, Source};
 pub(super) async fn pass(
     gate: &Gate,
     journal: &Journal,
-    qmp: &QmpClient,
+    qmp: Option<&QmpClient>,
     ended: &watch::Receiver<Option<LaneEnd>>,
     ending: &watch::Receiver<Ending>,
 ) -> Result<(), LaneError> {
@@ -50,10 +50,11 @@ pub(super) async fn pass(
     })
 }
 
-async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<(), String> {
+async fn reach(kind: &GateKind, journal: &Journal, qmp: Option<&QmpClient>) -> Result<(), String> {
     let mut cursor = Cursor::default();
     match kind {
         GateKind::Qmp => {
+            let qmp = qmp.ok_or_else(|| "there is no QMP connection".to_owned())?;
             let status =
                 qmp.execute("query-status", Map::new(), ANSWER).await.map_err(|error| error.to_string())?;
             match status.get("running").and_then(serde_json::Value::as_bool) {

@@ -1,7 +1,7 @@
 //! Integration tests of `backstaff::cli`.
 mod digest;
 pub(crate) mod lab;
-mod rom;
+pub(crate) mod rom;
 mod signals;
 mod terminal;
 mod usage;
