@@ -146,7 +146,7 @@ mod tests {
         let (file, root) = (Path::new("/p/east.toml"), Path::new("/p"));
         let error = LaneError::from(Profile::parse("east", "kind = \"vm\"", file, root).unwrap_err());
         assert_eq!(error.to_string(), "/p/east.toml:1:8: unknown value `vm`");
-        assert_eq!(error.hint().unwrap(), "known here: qemu");
+        assert_eq!(error.hint().unwrap(), "known here: qemu, attach");
         assert_eq!(error.responsible(), Responsible::Author);
     }
 }

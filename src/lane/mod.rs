@@ -24,6 +24,8 @@ pub mod platform_detect;
 mod prepare;
 pub mod process;
 pub mod profile;
+mod profile_canonical;
+mod profile_chain;
 mod profile_error;
 mod profile_parse;
 pub mod qmp;
