@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
+use crate::lane::AttachEnvironment;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::Terminal;
 use crate::runner::{self, DiscoveryError, Project, ProjectError, RunError, RunOptions};
@@ -105,6 +106,7 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
         timeout: command.timeout,
         fail_fast: command.fail_fast,
         warm: command.warm.into(),
+        attach: AttachEnvironment::collect(|name| std::env::var_os(name)),
     })
 }
 

@@ -222,7 +222,7 @@ async fn bring_up(
     match start {
         Start::Boot => {
             for gate in &plan.gates {
-                pass(gate, &qmp, vigil).await?;
+                pass(gate, Some(&qmp), vigil).await?;
             }
         }
         Start::Restore(saved) => {
@@ -399,7 +399,7 @@ fn note(journal: &Journal, report: &TeardownReport) {
     state(journal, "down", None);
 }
 
-fn state(journal: &Journal, state: &str, detail: Option<String>) {
+pub(super) fn state(journal: &Journal, state: &str, detail: Option<String>) {
     journal.append(Source::Lane, Body::LaneState { state: state.to_owned(), detail });
 }
 

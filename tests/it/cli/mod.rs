@@ -2,7 +2,7 @@
 mod digest;
 mod doctor;
 pub(crate) mod lab;
-mod rom;
+pub(crate) mod rom;
 mod signals;
 mod terminal;
 mod usage;
