@@ -129,6 +129,13 @@ impl Lane {
         .await
     }
 
+    /// Leaves the console to others: SPICE serves one client at a time.
+    pub async fn release_console(&mut self) {
+        if let Some(console) = self.parts.console.take() {
+            let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
+        }
+    }
+
     /// QEMU's monitor.
     pub fn qmp(&self) -> &QmpClient {
         self.parts.qmp.as_ref().expect("a lane that is up has its monitor until it is taken down")
