@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::digest::DigestCommand;
+use super::lane::LaneCommand;
 use crate::lane::warm::WarmMode;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
@@ -39,6 +40,11 @@ pub(super) enum ColorChoice {
 pub(super) enum Command {
     /// Run scenarios, each on a fresh lane.
     Run(RunCommand),
+    /// Show the lanes there are.
+    Lane {
+        #[command(subcommand)]
+        command: LaneCommand,
+    },
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     Digest {
         #[command(subcommand)]

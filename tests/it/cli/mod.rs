@@ -1,6 +1,7 @@
 //! Integration tests of `backstaff::cli`.
 mod digest;
 pub(crate) mod lab;
+mod lanes;
 mod rom;
 mod signals;
 mod terminal;
