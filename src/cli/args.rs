@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::digest::DigestCommand;
+use super::lane::LaneCommand;
 use crate::lane::warm::WarmMode;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
@@ -45,6 +46,11 @@ pub(super) enum Command {
     /// is proven by running a guest for a second, in a folder that is gone afterwards. Exits with 0 when the lane can
     /// run, 16 when it cannot.
     Doctor(DoctorCommand),
+    /// Show the lanes there are.
+    Lane {
+        #[command(subcommand)]
+        command: LaneCommand,
+    },
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     Digest {
         #[command(subcommand)]

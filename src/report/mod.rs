@@ -5,5 +5,6 @@
 
 pub mod doctor;
 pub mod failure;
+pub mod lanes;
 pub mod style;
 pub mod terminal;

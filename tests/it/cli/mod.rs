@@ -2,6 +2,7 @@
 mod digest;
 mod doctor;
 pub(crate) mod lab;
+mod lanes;
 pub(crate) mod rom;
 mod signals;
 mod terminal;
