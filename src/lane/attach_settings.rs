@@ -269,6 +269,7 @@ mod tests {
             digest: true,
             gates: vec![gate(GateKind::SpiceSurface), gate(GateKind::Digest), gate(GateKind::Qmp)],
             qmp_allow: QmpAllow::default(),
+            canonical: String::new(),
             hash: String::new(),
         }
     }

@@ -267,7 +267,10 @@ fn the_canonical_text_and_its_hash_are_what_the_page_says() {
     let root = Path::new("/srv/ada/project");
     let profile = Profile::parse("east", &written, &root.join("scenarios/lanes/east.toml"), root).unwrap();
     assert_eq!(profile.canonical(), canonical);
-    assert_eq!(profile.profile_hash(), "sha256:c0ff3fad96621638776d21cbd6e0032ad4fedefc70b31f017765ade6aa64806f");
+    assert_eq!(
+        profile.profile_hash(),
+        "sha256:c0ff3fad96621638776d21cbd6e0032ad4fedefc70b31f017765ade6aa64806f"
+    );
     assert!(page.contains(&format!("`{}`", profile.profile_hash())));
     let again = Profile::parse("east", &canonical, &root.join("east.toml"), root).unwrap();
     assert_eq!(again.canonical(), canonical, "at the root it is its own canonical form");
