@@ -90,7 +90,7 @@ pub struct AttachProfile {
     /// `[attach] serial_log`: absolute path of a file that grows with what the guest says; environment
     /// `BACKSTAFF_SERIAL_LOG`.
     pub serial_log: Option<String>,
-    /// `[attach] qmp`: absolute path of a QMP socket.
+    /// `[attach] qmp`: absolute path of a QMP socket; environment `BACKSTAFF_QMP`.
     pub qmp: Option<String>,
     /// `[attach] control_socket`: absolute path of a control socket; environment `BACKSTAFF_CONTROL_SOCKET`.
     pub control_socket: Option<String>,

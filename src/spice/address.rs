@@ -292,9 +292,9 @@ fn unix(path: String, query: Query) -> Result<ConnectionTarget, AddressError> {
 fn split_port(place: &str) -> Result<(&str, Option<&str>), AddressError> {
     if let Some(inner) = place.strip_prefix('[') {
         let (address, rest) = inner.split_once(']').ok_or(AddressError::Brackets)?;
-        // A zone, as in `fe80::1%eth0`, is the system's matter.
+        // A zone, as in `fe80::1%eth0`, is the system's matter. The address itself is a value, which `core` can read.
         let numeric = address.split('%').next().unwrap_or_default();
-        if numeric.parse::<std::net::Ipv6Addr>().is_err() {
+        if numeric.parse::<core::net::Ipv6Addr>().is_err() {
             return Err(AddressError::Brackets);
         }
         return match rest.strip_prefix(':') {

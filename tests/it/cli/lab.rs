@@ -551,8 +551,16 @@ const BACKSTAFF: &str = env!("CARGO_BIN_EXE_backstaff");
 const DEADLINE: Duration = Duration::from_secs(120);
 const MACHINES: usize = 2;
 /// Whatever of the environment changes what is said.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 18] = [
+    "BACKSTAFF_CONTROL_SOCKET",
     "BACKSTAFF_LANE",
+    "BACKSTAFF_QMP",
+    "BACKSTAFF_SERIAL_LOG",
+    "BACKSTAFF_SPICE",
+    "BACKSTAFF_SPICE_PASSWORD",
+    "BACKSTAFF_SPICE_PASSWORD_FILE",
+    "BACKSTAFF_VV",
+    "BACKSTAFF_WARM",
     "CI",
     "CLICOLOR",
     "CLICOLOR_FORCE",

@@ -9,24 +9,14 @@ use backstaff::lane::attach_settings::{Address, Configured, ConsoleSource, Origi
 use backstaff::lane::handle::{EndClass, LaneEnd};
 use backstaff::lane::profile::{Gate, GateKind, QmpAllow};
 use backstaff::lane::qmp::QmpClient;
-use backstaff::lane::{AttachSettings, AttachedLane, LaneError, Platform};
+use backstaff::lane::{AttachSettings, AttachedLane, LaneError};
 use backstaff::spice::{Endpoint, Session, SessionOptions};
 use rustix::process::Signal;
 use serde_json::Map;
 use tokio_util::sync::CancellationToken;
 
-use super::somebody::{Somebody, TICKET, UNIX, tcp_with_ticket, write};
-use super::support::{PATIENCE, platform_or_skip};
-
-/// This host, if it can serve a console.
-async fn host(test: &str) -> Option<Platform> {
-    let platform = platform_or_skip(test).await?;
-    if !platform.has_spice {
-        eprintln!("SKIPPED {test}: this QEMU has no SPICE");
-        return None;
-    }
-    Some(platform)
-}
+use super::somebody::{Somebody, TICKET, UNIX, host, tcp_with_ticket, write};
+use super::support::PATIENCE;
 
 fn said<T>(value: T) -> Configured<T> {
     Configured { value, origin: Origin::Environment("BACKSTAFF_TEST") }

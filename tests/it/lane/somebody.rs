@@ -8,8 +8,18 @@ use backstaff::lane::qmp::QmpClient;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value};
 
-use super::support::{PATIENCE, is_alive};
+use super::support::{PATIENCE, is_alive, platform_or_skip};
 use crate::cli::rom::rom;
+
+/// This host, if it can serve a console.
+pub(crate) async fn host(test: &str) -> Option<Platform> {
+    let platform = platform_or_skip(test).await?;
+    if !platform.has_spice {
+        eprintln!("SKIPPED {test}: this QEMU has no SPICE");
+        return None;
+    }
+    Some(platform)
+}
 
 /// The machine, its folder, and its owner's own monitor.
 pub(crate) struct Somebody {

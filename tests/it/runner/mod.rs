@@ -1,4 +1,5 @@
 //! Integration tests of `backstaff::runner`: whole runs of the program against real machines.
+mod attached;
 mod folders;
 mod lanes;
 mod runaway;
