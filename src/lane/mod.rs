@@ -15,6 +15,7 @@ pub mod control;
 pub mod error;
 pub mod handle;
 pub mod kvm;
+mod kvm_probe;
 pub mod plan;
 pub mod platform;
 pub mod platform_detect;
