@@ -6,6 +6,7 @@
 mod args;
 mod digest;
 pub mod exit;
+mod lane;
 mod logging;
 mod run;
 
@@ -34,6 +35,7 @@ fn run_command() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
+        Command::Lane { command } => lane::run(command, arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();
             let is_terminal = out.is_terminal();

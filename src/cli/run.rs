@@ -130,18 +130,18 @@ fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Loo
 }
 
 /// Why a run did not begin.
-struct Refusal {
+pub(super) struct Refusal {
     code: ExitCode,
     message: String,
     hint: Option<String>,
 }
 
 impl Refusal {
-    fn usage(message: String) -> Self {
+    pub(super) fn usage(message: String) -> Self {
         Self { code: ExitCode::USAGE, message, hint: None }
     }
 
-    fn say(self, look: Look) -> ExitCode {
+    pub(super) fn say(self, look: Look) -> ExitCode {
         complain(look, &self.message, self.hint.as_deref());
         self.code
     }
@@ -178,7 +178,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn complain(look: Look, message: &str, hint: Option<&str>) {
+pub(super) fn complain(look: Look, message: &str, hint: Option<&str>) {
     use std::io::Write as _;
     let mut err = anstream::stderr();
     // Nobody is left to tell when stderr is gone.
@@ -189,7 +189,7 @@ fn complain(look: Look, message: &str, hint: Option<&str>) {
 }
 
 /// Flag, then `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, `TERM=dumb`, then whether stdout is a terminal.
-fn look(color: ColorChoice) -> Look {
+pub(super) fn look(color: ColorChoice) -> Look {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
     let is_terminal = std::io::stdout().is_terminal();
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

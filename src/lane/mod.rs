@@ -5,25 +5,31 @@
 //!
 //! Start reading at [`profile`] (what the user writes), then [`mod@plan`] (what it comes to on this platform).
 //! [`profile`], [`platform`], [`mod@plan`] and the argv rendering are pure: no files, no clock, no processes.
-//! The side effects live in [`platform_detect`] and [`kvm`] (what this host can do), [`process`] (QEMU's life),
+//! The side effects live in [`inspect`], [`platform_detect`] and [`kvm`] (what this host can do), [`contents`] (what is
+//! in files), [`process`] (QEMU's life),
 //! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end). [`bringup`] makes one lane of
 //! them and a console, and [`handle`] is what scenarios get to hold.
 
 mod argv;
 pub mod bringup;
+pub mod contents;
 pub mod control;
 pub mod error;
 pub mod handle;
+pub mod inspect;
 pub mod kvm;
 mod kvm_probe;
 pub mod plan;
+pub mod plan_document;
+mod plan_error;
 pub mod platform;
 pub mod platform_detect;
-mod prepare;
+pub mod prepare;
 pub mod process;
 pub mod profile;
 mod profile_error;
 mod profile_parse;
+mod qcow2;
 pub mod qmp;
 mod readable;
 mod readiness;

@@ -24,7 +24,7 @@
 //! timeout = 60
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub enum Profile {
 pub struct QemuProfile {
     /// The name the profile goes by, usually its file's stem; `[A-Za-z0-9._-]`, at most 64 characters.
     pub name: String,
+    /// The project's tree; absolute. Plans show what lies below it by its way from here.
+    pub root: PathBuf,
     /// `[machine]`: the board, its accelerator, processors and memory.
     pub machine: Machine,
     /// `[firmware]`: what the machine starts.
@@ -246,7 +248,7 @@ pub struct Disk {
 }
 
 /// `[[disk]] format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskFormat {
     /// Bytes as they are.

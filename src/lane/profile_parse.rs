@@ -38,6 +38,7 @@ fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Pro
     let display = raw.display.device;
     let mut profile = QemuProfile {
         name: name.to_owned(),
+        root: paths.root.clone(),
         machine: machine(raw.machine)?,
         firmware: firmware(raw.firmware, &paths)?,
         kernel: raw.boot.kernel.map(|kernel| paths.resolve(kernel)).transpose()?,
@@ -280,11 +281,12 @@ fn yes() -> bool {
 
 fn machine(raw: RawMachine) -> Result<Machine, Fault> {
     Ok(Machine {
-        machine_type: word("type", raw.machine_type, "`q35` or `pc-q35-X.Y`", |text| {
-            let version = text.strip_prefix("pc-q35-");
-            text == "q35"
-                || version.is_some_and(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit() || c == '.'))
-        })?,
+        machine_type: word(
+            "type",
+            raw.machine_type,
+            "`q35`, `pc`, `pc-q35-X.Y` or `pc-i440fx-X.Y`",
+            is_machine_type,
+        )?,
         accel: raw.accel,
         memory_mib: whole("memory_mib", &raw.memory_mib, 1, 1_048_576)?,
         cpus: whole("cpus", &raw.cpus, 1, 255)?,
@@ -293,6 +295,12 @@ fn machine(raw: RawMachine) -> Result<Machine, Fault> {
             .map(|cpu| word("cpu", cpu, "a CPU model and flags, such as `max`", is_cpu))
             .transpose()?,
     })
+}
+
+fn is_machine_type(text: &str) -> bool {
+    let version = text.strip_prefix("pc-q35-").or_else(|| text.strip_prefix("pc-i440fx-"));
+    let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    ["q35", "pc"].contains(&text) || version.is_some_and(|version| version.split('.').all(is_number))
 }
 
 fn is_cpu(text: &str) -> bool {

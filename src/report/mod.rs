@@ -3,5 +3,6 @@
 //! Start reading at [`terminal`]: what a person sees while a run goes on, and what stays when it is piped.
 
 pub mod failure;
+pub mod plan;
 pub mod style;
 pub mod terminal;

@@ -2,20 +2,20 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
-use crate::lane::kvm::prove_kvm;
-use crate::lane::plan::{Accelerator, resolve_acceleration};
+use crate::lane::inspect::plan_on;
+use crate::lane::plan::{Accelerator, log_root};
 use crate::lane::platform::KvmProof;
 use crate::lane::platform_detect::DetectConfig;
 use crate::lane::profile::{AccelRequest, QemuProfile};
 use crate::lane::teardown::TeardownConfig;
-use crate::lane::{Lane, LaneError, Plan, Platform, plan};
+use crate::lane::{Lane, LaneError, Plan, Platform};
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
 /// Runs attempts on fresh lanes of one profile.
@@ -24,6 +24,8 @@ pub(super) struct Executor {
     folder: PathBuf,
     params: serde_json::Value,
     search_path: OsString,
+    /// As the plan names it.
+    artifacts: String,
     cancel: CancellationToken,
     /// The same for every attempt of a run, once it was found.
     plan: Option<Plan>,
@@ -39,7 +41,8 @@ impl Executor {
     ) -> Self {
         let params = options.params.clone().into();
         let search_path = options.search_path.clone();
-        Self { profile, folder, params, search_path, cancel, plan: None, attempts: 0 }
+        let artifacts = log_root(&options.artifacts, &profile.root);
+        Self { profile, folder, params, search_path, artifacts, cancel, plan: None, attempts: 0 }
     }
 
     pub(super) async fn attempt(
@@ -124,7 +127,7 @@ impl Executor {
         }
         let mut up = Lane::up(&plan, folder, journal, &self.cancel).await;
         let may_emulate = plan.acceleration.requested == AccelRequest::Auto
-            && plan.acceleration.resolved == Accelerator::Kvm;
+            && plan.acceleration.resolved == Some(Accelerator::Kvm);
         if matches!(up, Err(LaneError::Stopped)) && may_emulate {
             // The proof ran a guest for a second; this one needed something that KVM lacks here.
             up = match self.plan(journal, true).await {
@@ -163,8 +166,8 @@ impl Executor {
             Source::Lane,
             Body::Acceleration {
                 requested: plan.acceleration.requested.as_str().to_owned(),
-                resolved: plan.acceleration.resolved.as_str().to_owned(),
-                why: plan.acceleration.why.clone(),
+                resolved: plan.acceleration.resolved.map_or("none", Accelerator::as_str).to_owned(),
+                why: plan.acceleration.reason().to_owned(),
             },
         );
         self.plan = Some(plan.clone());
@@ -172,19 +175,12 @@ impl Executor {
     }
 
     async fn new_plan(&self, kvm_gave_up: bool) -> Result<Plan, LaneError> {
-        let platform = Platform::detect(&DetectConfig::new(self.search_path.clone())).await?;
-        let requested = self.profile.machine.accel;
-        let proof = match (requested, kvm_gave_up) {
-            (AccelRequest::Tcg, _) => None,
-            (_, true) => Some(KvmProof::Broken { reason: LaneError::Stopped.to_string() }),
-            (_, false) => Some(self.kvm_proof(&platform).await?),
-        };
-        let acceleration = resolve_acceleration(requested, &platform, proof.as_ref())?;
-        Ok(plan(&self.profile, &platform, &acceleration)?)
-    }
-
-    async fn kvm_proof(&self, platform: &Platform) -> Result<KvmProof, LaneError> {
-        Ok(prove_kvm(platform, &self.folder.join("kvm-trial"), KVM_TRIAL).await?)
+        let config = DetectConfig::new(self.search_path.clone());
+        let facts = Platform::inspect_or_detect(&config).await?;
+        let proof = kvm_gave_up.then(|| KvmProof::Broken { reason: LaneError::Stopped.to_string() });
+        let mut plan = plan_on(&self.profile, &facts, proof).validated()?;
+        plan.development_log_root = self.artifacts.clone();
+        Ok(plan)
     }
 }
 
@@ -230,7 +226,6 @@ fn folder_name(name: &str) -> String {
     if joined.is_empty() { "scenario".to_owned() } else { joined.to_owned() }
 }
 
-const KVM_TRIAL: Duration = Duration::from_secs(5);
 const FOLDER_NAME_CHARS: usize = 48;
 
 #[cfg(test)]
