@@ -12,6 +12,7 @@
 ---@class backstaff.ScenarioOptions
 ---@field needs? backstaff.Capability[]  What the lane must offer; the scenario is skipped where it does not. Default: {}.
 ---@field tags? string[]  Labels for `--tag`. Default: {}.
+---@field warm? boolean  Whether it may start from a saved machine; `false`: its machine boots. Default: true.
 ---@field timeout? number  Seconds an attempt may take once its lane is ready. Default: 120.
 
 ---Declares a scenario. Only at the top level of a file, under a name of its own. The options may be left out.

@@ -44,6 +44,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: LaneCommand,
     },
+    /// Say what this machine can do for lanes, what is missing, and what to do about it.
+    ///
+    /// Each capability is proven, missing, broken or unknown. Nothing is installed and no privilege is asked for; KVM
+    /// is proven by running a guest for a second, in a folder that is gone afterwards. Exits with 0 when the lane can
+    /// run, 16 when it cannot.
+    Doctor(DoctorCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     Digest {
         #[command(subcommand)]
@@ -135,6 +141,26 @@ impl From<WarmChoice> for WarmMode {
             WarmChoice::Verify => Self::Verify,
         }
     }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  backstaff doctor\n  backstaff doctor --lane sextant --artifacts build/logs\n  \
+backstaff doctor --json | jq -r '.capabilities[] | select(.state != \"proven\").name'"
+)]
+pub(super) struct DoctorCommand {
+    /// Print a JSON document instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The lane that is to run [default: the one that `backstaff run` would take, or else any QEMU lane].
+    #[arg(long, value_name = "NAME", env = "BACKSTAFF_LANE")]
+    pub(super) lane: Option<String>,
+    /// A further folder with lane profiles, searched first.
+    #[arg(long, value_name = "DIR")]
+    pub(super) lane_dir: Vec<PathBuf>,
+    /// Where runs would make their folders.
+    #[arg(long, value_name = "DIR", default_value = "logs")]
+    pub(super) artifacts: PathBuf,
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

@@ -5,6 +5,7 @@
 
 mod args;
 mod digest;
+mod doctor;
 pub mod exit;
 mod lane;
 mod logging;
@@ -36,6 +37,7 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
         Command::Lane { command } => lane::run(command, arguments.color),
+        Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();
             let is_terminal = out.is_terminal();

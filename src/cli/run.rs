@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
+use crate::lane::AttachEnvironment;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::Terminal;
 use crate::runner::{self, DiscoveryError, Project, ProjectError, RunError, RunOptions};
@@ -38,11 +39,13 @@ pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
 
 async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCode {
     let cancel = CancellationToken::new();
-    let received = Arc::new(AtomicU8::new(0));
-    if let Err(error) = watch_signals(&cancel, &received, look) {
-        complain(look, &format!("cannot watch for signals: {error}"), None);
-        return ExitCode::LANE_FAILED;
-    }
+    let received = match watch_signals(&cancel, look, || {}) {
+        Ok(received) => received,
+        Err(error) => {
+            complain(look, &format!("cannot watch for signals: {error}"), None);
+            return ExitCode::LANE_FAILED;
+        }
+    };
     let (sender, mut events) = mpsc::unbounded_channel();
     let run = async move {
         let sender = sender;
@@ -54,10 +57,6 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
         Ok(summary) => summary,
         Err(error) => return Refusal::from(error).say(look),
     };
-    let signal = match received.load(Ordering::Acquire) {
-        0 => None,
-        number => Some(number),
-    };
     // A reader that went away, as `| head` does, must not turn a verdict into a crash.
     if let Err(error) = written.and_then(|()| terminal.summarize(&summary))
         && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -67,7 +66,7 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
         nothing_ran(look, summary.declared);
     }
-    ExitCode::of(&summary, signal)
+    ExitCode::of(&summary, received.number())
 }
 
 fn nothing_ran(look: Look, declared: usize) {
@@ -105,20 +104,38 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
         timeout: command.timeout,
         fail_fast: command.fail_fast,
         warm: command.warm.into(),
+        attach: AttachEnvironment::collect(|name| std::env::var_os(name)),
     })
 }
 
-/// First signal: let attempts tear down and report what there is. Second: leave at once; the kernel then ends every
-/// QEMU of ours.
-fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Look) -> std::io::Result<()> {
+/// The signal that wants us to end, once there was one.
+#[derive(Clone, Default)]
+pub(super) struct Received(Arc<AtomicU8>);
+
+impl Received {
+    /// Its number.
+    pub(super) fn number(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::Acquire)).filter(|&number| number != 0)
+    }
+}
+
+/// First signal: let lanes be taken down and report what there is. Second: leave at once, after `last` was done; the
+/// kernel then ends every QEMU of ours.
+pub(super) fn watch_signals(
+    cancel: &CancellationToken,
+    look: Look,
+    last: impl Fn() + Clone + Send + 'static,
+) -> std::io::Result<Received> {
+    let received = Received::default();
     for (kind, number) in
         [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)]
     {
         let mut signals = signal(kind)?;
-        let (cancel, received) = (cancel.clone(), Arc::clone(received));
+        let (cancel, received, last) = (cancel.clone(), received.clone(), last.clone());
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if received.swap(number, Ordering::AcqRel) != 0 {
+                if received.0.swap(number, Ordering::AcqRel) != 0 {
+                    last();
                     std::process::exit(i32::from(ExitCode::signal(number).0));
                 }
                 complain(look, "interrupted: taking the lane down, once more to leave at once", None);
@@ -126,7 +143,7 @@ fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Loo
             }
         });
     }
-    Ok(())
+    Ok(received)
 }
 
 /// Why a run did not begin.
@@ -173,7 +190,7 @@ impl From<RunError> for Refusal {
 }
 
 /// `outer: inner: cause`.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -167,6 +167,26 @@ impl Screenshot {
         copy
     }
 
+    /// Reads what [`Screenshot::to_png`] wrote.
+    ///
+    /// # Errors
+    /// It is no PNG, or one of another kind.
+    pub fn from_png(bytes: &[u8]) -> Result<Self, png::DecodingError> {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info()?;
+        let (width, height) = (reader.info().width, reader.info().height);
+        let wrong = || {
+            let what = "not 8-bit RGB, or too large";
+            png::DecodingError::IoError(std::io::Error::new(std::io::ErrorKind::InvalidData, what))
+        };
+        let mut rgb = vec![0; reader.output_buffer_size().ok_or_else(wrong)?];
+        reader.next_frame(&mut rgb)?;
+        if rgb.len() != width as usize * height as usize * 3 {
+            return Err(wrong());
+        }
+        let pixels = rgb.chunks_exact(3).flat_map(|rgb| [rgb[2], rgb[1], rgb[0], 0]).collect();
+        Ok(Self { width, height, pixels })
+    }
+
     /// Encodes it as PNG.
     ///
     /// # Errors
@@ -196,8 +216,10 @@ mod tests {
         console.show(screen.clone());
         let taken = Screenshot::take(&console).unwrap();
         assert_eq!(taken, screen);
-        let mut reader =
-            png::Decoder::new(std::io::Cursor::new(taken.to_png().unwrap())).read_info().unwrap();
+        let png = taken.to_png().unwrap();
+        assert_eq!(Screenshot::from_png(&png).unwrap(), taken);
+        assert!(Screenshot::from_png(&png[..40]).is_err());
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
         let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut rgb).unwrap();
         assert_eq!(rgb, [3, 2, 1, 6, 5, 4]);

@@ -171,6 +171,15 @@ impl Journal {
         }
     }
 
+    /// Lets the machine's streams begin anew: what a machine said that was given up stays on record, but no wait and no
+    /// oracle sees it any more.
+    pub fn forget_machine(&self) {
+        let mut state = self.state();
+        for stream in [Source::Lane, Source::Qmp, Source::Serial, Source::Screen, Source::Digest] {
+            state.streams[stream as usize].clear();
+        }
+    }
+
     /// Notes what was dropped, then waits until everything is on the disk. Later appends stay in memory.
     pub fn close(&self) {
         let disk = {
@@ -254,6 +263,17 @@ mod tests {
         let mut cursor = Cursor::default();
         journal.next_match(Source::Serial, &mut cursor, |event| text(event) == "first").await;
         assert!(journal.after(Source::Serial, cursor).is_empty(), "`second` lies before the cursor");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_was_given_up_is_on_record_and_in_nobodys_way() {
+        let journal = Journal::new();
+        journal.append(Source::Serial, line("of the first machine"));
+        journal.forget_machine();
+        journal.append(Source::Serial, line("of the second"));
+        let seen = journal.after(Source::Serial, Cursor::default());
+        assert_eq!(seen.iter().map(|event| text(event)).collect::<Vec<_>>(), ["of the second"]);
+        assert_eq!(journal.all_after(Cursor::default()).len(), 2);
     }
 
     #[tokio::test]

@@ -77,7 +77,7 @@ pub(super) fn network_device(model: NetworkModel) -> &'static str {
 }
 
 /// QEMU's name of a graphics card.
-pub(super) fn display_device(display: Display) -> Option<&'static str> {
+pub(super) fn graphics_model(display: Display) -> Option<&'static str> {
     match display {
         Display::Qxl => Some("qxl-vga"),
         Display::Std => Some("VGA"),
@@ -174,7 +174,7 @@ fn network(argv: &mut Argv, index: usize, network: Network) {
 
 fn display(argv: &mut Argv, display: Display) {
     argv.option("-display", "none");
-    if let Some(model) = display_device(display) {
+    if let Some(model) = graphics_model(display) {
         argv.option("-device", format!("{model},id=video0"));
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::control::MachineControl;
+use super::control::{MachineControl, Sign};
 use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
 use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
@@ -18,10 +18,14 @@ use super::prepare::{check_inputs, prepare, remove};
 use super::process::{ExitWatch, QemuProcess, SpawnOptions};
 use super::profile::SpiceCompression;
 use super::qmp::QmpClient;
-use super::readiness::pass;
+use super::readiness::{Vigil, pass, pass_when};
 use super::serial;
+use super::snapshot::{IMAGE, Snapshots};
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, Supervisor, pump_qmp, pump_serial};
 use super::teardown::{TeardownConfig, TeardownReport, teardown};
+use super::warm::restore::goes_on;
+use super::warm::save::{SaveOptions, save};
+use super::warm::{SaveError, SavedMachine, Seen, Staging, migrate};
 use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleEvent};
 use crate::journal::{Body, Journal, Source};
@@ -49,8 +53,31 @@ struct Parts {
     transient: Vec<String>,
 }
 
+/// How a machine comes to life.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// It boots and passes the plan's gates.
+    Boot,
+    /// It goes on where it was saved, and shows that it does.
+    Restore(&'a SavedMachine),
+}
+
+/// How to bring a lane up.
+#[derive(Debug, Clone, Copy)]
+pub struct UpOptions<'a> {
+    /// The machine.
+    pub plan: &'a Plan,
+    /// The lane's folder, which exists.
+    pub folder: &'a Path,
+    /// How it comes to life.
+    pub start: Start<'a>,
+    /// Whether the names of sockets and ticket stay in the folder, for others to join. Without them nothing can be left
+    /// behind, whatever kills us.
+    pub is_joinable: bool,
+}
+
 impl Lane {
-    /// Starts the machine of `plan` in `folder`, which exists, and waits for its gates. A lane that does not come up,
+    /// Boots the machine of `plan` in `folder`, which exists, and waits for its gates. A lane that does not come up,
     /// or is cancelled on the way, leaves nothing behind.
     ///
     /// # Errors
@@ -61,10 +88,24 @@ impl Lane {
         journal: &Journal,
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
-        let transient = plan.transient_names().into_iter().map(str::to_owned).collect();
+        let options = UpOptions { plan, folder, start: Start::Boot, is_joinable: false };
+        Self::up_with(options, journal, cancel).await
+    }
+
+    /// As [`Lane::up`], with a choice.
+    ///
+    /// # Errors
+    /// See [`LaneError`].
+    pub async fn up_with(
+        options: UpOptions<'_>,
+        journal: &Journal,
+        cancel: &CancellationToken,
+    ) -> Result<Self, LaneError> {
+        let folder = options.folder;
+        let transient = options.plan.transient_names().into_iter().map(str::to_owned).collect();
         let mut parts = Parts { transient, ..Parts::default() };
         let result = tokio::select! {
-            result = bring_up(plan, folder, journal, &mut parts) => result,
+            result = bring_up(options, journal, &mut parts) => result,
             () = cancel.cancelled() => Err(LaneError::Cancelled),
         };
         match result {
@@ -74,6 +115,27 @@ impl Lane {
                 parts.take_down(folder, TeardownConfig::default(), journal).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Saves the machine as it is now into `staging`, and lets it go on. Call it when the lane is ready and before
+    /// anything happens to it.
+    ///
+    /// # Errors
+    /// It cannot be saved; it goes on all the same, unless the error says otherwise.
+    pub async fn save(&self, plan: &Plan, staging: &Staging) -> Result<Seen, SaveError> {
+        let console = self.handle.console.as_deref();
+        save(
+            SaveOptions { qmp: self.qmp(), plan, folder: &self.folder, journal: &self.journal, console },
+            staging,
+        )
+        .await
+    }
+
+    /// Leaves the console to others: SPICE serves one client at a time.
+    pub async fn release_console(&mut self) {
+        if let Some(console) = self.parts.console.take() {
+            let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
         }
     }
 
@@ -99,19 +161,23 @@ impl Lane {
 }
 
 async fn bring_up(
-    plan: &Plan,
-    folder: &Path,
+    options: UpOptions<'_>,
     journal: &Journal,
     parts: &mut Parts,
 ) -> Result<LaneHandle, LaneError> {
+    let UpOptions { plan, folder, start, is_joinable } = options;
     state(journal, "starting", Some(plan.profile.clone()));
     check_inputs(plan)?;
     let ticket = prepare(plan, folder)?;
+    if let Start::Restore(saved) = start {
+        saved.lay_out(folder)?;
+    }
     let serial = match plan.capabilities.contains(&Capability::Serial) {
         true => Some(serial::follow(&folder.join(SERIAL_LOG))?),
         false => None,
     };
-    let process = QemuProcess::spawn(SpawnOptions { argv: &plan.argv, folder, log: QEMU_LOG }).await?;
+    let argv = argv_of(plan, start);
+    let process = QemuProcess::spawn(SpawnOptions { argv: &argv, folder, log: QEMU_LOG }).await?;
     let exit = process.exit_watch();
     let process = parts.process.insert(process);
     tracing::debug!(pid = process.pid(), folder = %folder.display(), "qemu started");
@@ -126,6 +192,9 @@ async fn bring_up(
     let (facts, ending) = watch::channel(Ending::default());
     let qmp = parts.qmp.insert(qmp).clone();
     parts.pumps.qmp = Some(tokio::spawn(pump_qmp(qmp.clone(), events, journal.clone(), facts)));
+    if let Start::Restore(saved) = start {
+        alive.during("loading the saved machine", migrate::load(&qmp, saved.memory())).await?;
+    }
 
     let has_console =
         [Capability::Keyboard, Capability::Screen].iter().any(|one| plan.capabilities.contains(one));
@@ -138,10 +207,12 @@ async fn bring_up(
         }
         false => None,
     };
-    // Everybody who needs them is connected, and QEMU has its files open. A name that is gone cannot be left behind,
-    // whatever kills us.
-    for name in plan.transient_names() {
-        remove(&folder.join(name))?;
+    if !is_joinable {
+        // Everybody who needs them is connected, and QEMU has its files open. A name that is gone cannot be left
+        // behind, whatever kills us.
+        for name in plan.transient_names() {
+            remove(&folder.join(name))?;
+        }
     }
     // From here on nothing is lost: every wire is being read, so the machine may begin.
     alive.during("starting the machine", qmp.execute("cont", Map::new(), CONNECT)).await?;
@@ -157,18 +228,50 @@ async fn bring_up(
         ended: ended_sender,
     };
     parts.supervisor = Some(tokio::spawn(supervisor.run()));
-    for gate in &plan.gates {
-        pass(gate, journal, &qmp, &ended, &ending).await?;
+    let console = console.map(|console| console as Arc<dyn Console>);
+    let vigil = Vigil { journal, ended: &ended, ending: &ending };
+    match start {
+        Start::Boot => {
+            for gate in &plan.gates {
+                pass(gate, Some(&qmp), vigil).await?;
+            }
+        }
+        Start::Restore(saved) => {
+            let opens = goes_on(saved, journal, console.as_deref());
+            pass_when("restored", RESTORED, opens, vigil).await?;
+        }
     }
-    state(journal, "ready", None);
+    let restored = matches!(start, Start::Restore(_)).then(|| "restored".to_owned());
+    state(journal, "ready", restored);
     let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
+    let control = match plan.is_warmable() {
+        true => control.with_snapshots(Snapshots::new(folder.to_owned(), plan.private_nodes()), sign(plan)),
+        false => control,
+    };
     Ok(LaneHandle {
         name: plan.profile.clone(),
         capabilities: plan.capabilities.iter().copied().collect(),
-        console: console.map(|console| console as Arc<dyn Console>),
+        console,
         control: Some(control),
         ended,
     })
+}
+
+/// By what a machine of this plan shows that it goes on.
+fn sign(plan: &Plan) -> Sign {
+    match &plan.capabilities {
+        all if all.contains(&Capability::Digest) => Sign::Digest,
+        all if all.contains(&Capability::Screen) => Sign::Draw,
+        _ => Sign::Nothing,
+    }
+}
+
+fn argv_of(plan: &Plan, start: Start<'_>) -> Vec<String> {
+    let mut argv = plan.argv.clone();
+    if matches!(start, Start::Restore(_)) {
+        argv.extend(RESTORE_ARGV.map(str::to_owned));
+    }
+    argv
 }
 
 async fn connect(
@@ -284,6 +387,7 @@ impl Parts {
         if let Some(console) = self.console.take() {
             let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
         }
+        let transient: Vec<&str> = transient.into_iter().chain([IMAGE]).collect();
         let report = teardown(&process, self.qmp.as_ref(), folder, &transient, config).await;
         self.qmp = None;
         if let Some(supervisor) = self.supervisor.take() {
@@ -306,9 +410,13 @@ fn note(journal: &Journal, report: &TeardownReport) {
     state(journal, "down", None);
 }
 
-fn state(journal: &Journal, state: &str, detail: Option<String>) {
+pub(super) fn state(journal: &Journal, state: &str, detail: Option<String>) {
     journal.append(Source::Lane, Body::LaneState { state: state.to_owned(), detail });
 }
 
+/// What a restore adds to the argv.
+pub(super) const RESTORE_ARGV: [&str; 2] = ["-incoming", "defer"];
+/// For a restored machine to go on. It takes a tenth of a second on an idle host.
+const RESTORED: Duration = Duration::from_secs(10);
 /// For each step of connecting.
 const CONNECT: Duration = Duration::from_secs(20);

@@ -11,7 +11,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::profile::QmpAllow;
 use super::qmp::{QmpClient, QmpError};
-use crate::journal::{Body, Journal, Source};
+use super::snapshot::{SnapshotError, Snapshots};
+use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// A machine's controls. A clone controls the same machine.
 #[derive(Clone)]
@@ -24,6 +25,17 @@ struct Inner {
     journal: Journal,
     allow: QmpAllow,
     exits_on_reset: bool,
+    snapshots: Option<Snapshots>,
+    /// What shows that the machine goes on.
+    sign: Sign,
+}
+
+/// By what a machine shows that it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    Digest,
+    Draw,
+    Nothing,
 }
 
 /// Why the machine did not do it.
@@ -40,6 +52,12 @@ pub enum ControlError {
     /// QEMU refused or is gone.
     #[error(transparent)]
     Qmp(#[from] QmpError),
+    /// No snapshot was taken, or none can be gone back to.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// This lane takes no snapshots.
+    #[error("this lane takes no snapshots")]
+    NoSnapshots,
     /// The machine did not get there in time.
     #[error("{what}: not within {after:?}")]
     Timeout {
@@ -58,14 +76,33 @@ impl ControlError {
                 "allowed are {}; add `allow = [\"{command}\"]` under `[qmp]` in the profile",
                 allowed.join(", ")
             )),
-            Self::Qmp(_) | Self::Timeout { .. } => None,
+            Self::Snapshot(SnapshotError::Unknown { known, .. }) if known.is_empty() => {
+                Some("take one first: `t.lane:snapshot(name)`".to_owned())
+            }
+            Self::Snapshot(SnapshotError::Unknown { near: None, known, .. }) => {
+                Some(format!("there are {}", known.join(", ")))
+            }
+            Self::NoSnapshots => {
+                Some("name `needs = { \"snapshot\" }`, so that it is skipped on such a lane".to_owned())
+            }
+            Self::Snapshot(_) | Self::Qmp(_) | Self::Timeout { .. } => None,
         }
     }
 }
 
 impl MachineControl {
     pub(super) fn new(qmp: QmpClient, journal: Journal, allow: QmpAllow, exits_on_reset: bool) -> Self {
-        Self { inner: Arc::new(Inner { qmp, journal, allow, exits_on_reset }) }
+        let inner = Inner { qmp, journal, allow, exits_on_reset, snapshots: None, sign: Sign::Nothing };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The same machine, which takes snapshots.
+    pub(super) fn with_snapshots(self, snapshots: Snapshots, sign: Sign) -> Self {
+        let Inner { qmp, journal, allow, exits_on_reset, .. } = &*self.inner;
+        let (qmp, journal, allow) = (qmp.clone(), journal.clone(), allow.clone());
+        let exits_on_reset = *exits_on_reset;
+        let snapshots = Some(snapshots);
+        Self { inner: Arc::new(Inner { qmp, journal, allow, exits_on_reset, snapshots, sign }) }
     }
 
     /// Stops the machine's clock and processors.
@@ -143,6 +180,51 @@ impl MachineControl {
         self.noted("qmp", Some(command), run).await
     }
 
+    /// Keeps the machine as it is now under `name`, for as long as this machine runs.
+    ///
+    /// # Errors
+    /// The name is none, the lane takes no snapshots, or QEMU refuses or is gone.
+    pub async fn snapshot(&self, name: &str) -> Result<(), ControlError> {
+        let run = async {
+            let snapshots = self.inner.snapshots.as_ref().ok_or(ControlError::NoSnapshots)?;
+            Ok(snapshots.save(&self.inner.qmp, name).await?)
+        };
+        self.noted("snapshot", Some(name), run).await
+    }
+
+    /// Puts the machine back to the snapshot `name`, and returns when it has shown that it goes on from there; a paused
+    /// machine stays paused. What the machine says afterwards lies after the cursor returned, what it said before lies
+    /// before it. The record of what it said is not put back.
+    ///
+    /// # Errors
+    /// There is no such snapshot, the machine does not go on, or QEMU refuses or is gone.
+    pub async fn restore(&self, name: &str) -> Result<Cursor, ControlError> {
+        self.noted("restore", Some(name), self.restore_unnoted(name)).await
+    }
+
+    async fn restore_unnoted(&self, name: &str) -> Result<Cursor, ControlError> {
+        let Inner { qmp, journal, snapshots, sign, .. } = &*self.inner;
+        let snapshots = snapshots.as_ref().ok_or(ControlError::NoSnapshots)?;
+        snapshots.check(name).await?;
+        let was_running = self.execute("query-status", Value::Null).await?["running"] == true;
+        self.execute("stop", Value::Null).await?;
+        // What was drawn before is on its way still.
+        tokio::time::sleep(LAST_DRAWS).await;
+        let before = Cursor(journal.newest());
+        let loaded = snapshots.load(qmp, name).await;
+        if was_running {
+            self.execute("cont", Value::Null).await?;
+        }
+        loaded?;
+        if was_running {
+            let what = "a restored machine's next picture";
+            let shows = sign.shows(journal, before);
+            let timed_out = |_| ControlError::Timeout { what, after: GOES_ON };
+            tokio::time::timeout(GOES_ON, shows).await.map_err(timed_out)?;
+        }
+        Ok(before)
+    }
+
     async fn execute(&self, command: &str, arguments: Value) -> Result<Value, ControlError> {
         let arguments = match arguments {
             Value::Object(arguments) => arguments,
@@ -170,5 +252,24 @@ impl MachineControl {
     }
 }
 
+impl Sign {
+    async fn shows(self, journal: &Journal, mut cursor: Cursor) {
+        match self {
+            Self::Nothing => {}
+            Self::Draw => {
+                let is_draw = |event: &Event| matches!(event.body, Body::SurfaceDrawn { .. });
+                journal.next_match(Source::Screen, &mut cursor, is_draw).await;
+            }
+            Self::Digest => {
+                let is_digest = |event: &Event| matches!(event.body, Body::DigestUpdated { .. });
+                journal.next_match(Source::Digest, &mut cursor, is_digest).await;
+            }
+        }
+    }
+}
+
+const LAST_DRAWS: Duration = Duration::from_millis(20);
+/// For a machine that was put back to show something.
+const GOES_ON: Duration = Duration::from_secs(20);
 /// For an answer of QEMU's, and for a reset.
 const ANSWER: Duration = Duration::from_secs(20);

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::attach_error::AttachError;
 use super::kvm::KvmProofError;
 use super::plan::{FileRole, PlanError};
 use super::platform_detect::DetectError;
@@ -12,6 +13,8 @@ use super::profile::ProfileError;
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
 use super::unix_socket::ConnectError;
+use super::warm::migrate::MigrateError;
+use super::warm::{SaveError, StoreError};
 use crate::spice::SessionError;
 
 /// Who must act on an error.
@@ -53,12 +56,22 @@ pub enum LaneError {
     Qmp(#[from] QmpError),
     #[error(transparent)]
     Serial(#[from] SerialError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error("open the console")]
     Console(#[from] SessionError),
     #[error("gate `{gate}` was not reached: {why}\nseen: {seen}")]
     Gate { gate: &'static str, why: String, seen: String },
     #[error("the machine stopped by itself while coming up (QMP status internal-error)")]
     Stopped,
+    #[error("the saved machine cannot be used")]
+    Saved(#[from] StoreError),
+    #[error("load the saved machine")]
+    Migrate(#[from] MigrateError),
+    #[error("save the machine")]
+    Save(#[from] SaveError),
+    #[error("the restored machine is not as one that was booted: {differences}")]
+    Differs { differences: String },
     #[error("cancelled while coming up")]
     Cancelled,
 }
@@ -77,8 +90,13 @@ impl LaneError {
             | Self::Ended { .. }
             | Self::Connect(_)
             | Self::Serial(_)
+            | Self::Attach(_)
             | Self::Gate { .. }
             | Self::Stopped
+            | Self::Saved(_)
+            | Self::Migrate(_)
+            | Self::Save(_)
+            | Self::Differs { .. }
             | Self::Cancelled => Responsible::Host,
             Self::QmpConnect(_) | Self::Qmp(_) | Self::Console(_) => Responsible::Backstaff,
         }
@@ -97,9 +115,18 @@ impl LaneError {
             }
             Self::Input { .. } => Some("the profile names it; paths are relative to the profile".to_owned()),
             Self::Console(error) => error.hint().map(str::to_owned),
+            Self::Differs { .. } => Some(
+                "does something other than time change on its screen or serial port while the machine is ready? a \
+                 later gate in the profile, or `enabled = false` under [warm], helps"
+                    .to_owned(),
+            ),
+            Self::Attach(error) => Some(error.hint()),
             Self::KvmProof(_)
             | Self::Gate { .. }
             | Self::Stopped
+            | Self::Saved(_)
+            | Self::Migrate(_)
+            | Self::Save(_)
             | Self::Cancelled
             | Self::Prepare { .. }
             | Self::Spawn(_)
@@ -140,7 +167,7 @@ mod tests {
         let (file, root) = (Path::new("/p/east.toml"), Path::new("/p"));
         let error = LaneError::from(Profile::parse("east", "kind = \"vm\"", file, root).unwrap_err());
         assert_eq!(error.to_string(), "/p/east.toml:1:8: unknown value `vm`");
-        assert_eq!(error.hint().unwrap(), "known here: qemu");
+        assert_eq!(error.hint().unwrap(), "known here: qemu, attach");
         assert_eq!(error.responsible(), Responsible::Author);
     }
 }

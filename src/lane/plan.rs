@@ -40,7 +40,7 @@ pub const VARS_OVERLAY: &str = "firmware-vars.qcow2";
 /// Where runs put their folders unless they are told otherwise.
 pub const LOG_ROOT: &str = "logs";
 
-const OLDEST_QEMU: QemuVersion = QemuVersion { major: 5, minor: 2, micro: 0 };
+pub(super) const OLDEST_QEMU: QemuVersion = QemuVersion { major: 5, minor: 2, micro: 0 };
 const OLDEST_WARM: QemuVersion = QemuVersion { major: 6, minor: 0, micro: 0 };
 const RESTORE_ARGV: [&str; 2] = ["-incoming", "defer"];
 
@@ -566,7 +566,7 @@ fn wanted_devices(profile: &QemuProfile) -> Vec<&'static str> {
     let disks = profile.disks.iter().map(|disk| argv::disk_device(disk.bus));
     let networks = profile.networks.iter().map(|network| argv::network_device(network.model));
     let serial = profile.serial_log.then_some("isa-serial");
-    let all = disks.chain(networks).chain(argv::display_device(profile.display)).chain(serial);
+    let all = disks.chain(networks).chain(argv::graphics_model(profile.display)).chain(serial);
     let mut all: Vec<&str> = all.collect();
     all.sort_unstable();
     all.dedup();
@@ -594,6 +594,29 @@ fn warmable(profile: &QemuProfile, facts: &HostFacts) -> Warmable {
         Some(_) => Vec::new(),
     };
     Warmable { possible: obstacle.is_none(), reason: obstacle, restore_argv }
+}
+
+impl Plan {
+    /// Whether the machine can be saved when it is ready and restored from there.
+    pub fn is_warmable(&self) -> bool {
+        self.warmable.possible
+    }
+
+    /// Names of the block nodes behind [`Plan::private_files`].
+    pub fn private_nodes(&self) -> Vec<String> {
+        self.private_files().iter().filter_map(|file| file.split('.').next().map(str::to_owned)).collect()
+    }
+
+    /// Names of the files in the lane's folder that the machine writes to: its disks and its firmware variables.
+    pub fn private_files(&self) -> Vec<String> {
+        self.needs
+            .iter()
+            .filter_map(|need| match need {
+                Need::Overlay { to, .. } => Some(to.clone()),
+                Need::Link { .. } | Need::Ticket { .. } => None,
+            })
+            .collect()
+    }
 }
 
 /// Where the machine's programs and data come from, decided.

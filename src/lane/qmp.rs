@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::unix_socket::{self, ConnectError};
 
@@ -18,6 +21,8 @@ use super::unix_socket::{self, ConnectError};
 const LINE_LIMIT: usize = 16 * 1_024 * 1_024;
 /// How many events wait for a slow reader before the oldest are dropped, and counted, for it.
 const EVENT_BACKLOG: usize = 1_024;
+/// Between two tries to write into a full socket.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Something QEMU tells without being asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +114,9 @@ pub enum QmpConnectError {
 pub struct QmpClient {
     requests: mpsc::Sender<Request>,
     events: broadcast::WeakSender<QmpEvent>,
+    /// Whether file descriptors can travel on this connection.
+    passes_descriptors: bool,
+    closing: CancellationToken,
 }
 
 impl QmpClient {
@@ -126,7 +134,10 @@ impl QmpClient {
     ) -> Result<(Self, QmpEvents), QmpConnectError> {
         let started = tokio::time::Instant::now();
         let stream = unix_socket::connect(folder, name, deadline).await?;
-        Ok(Self::negotiate(stream, deadline.saturating_sub(started.elapsed())).await?)
+        let rest = deadline.saturating_sub(started.elapsed());
+        // A second descriptor of the same socket, for what a stream of bytes cannot carry.
+        let socket = stream.as_fd().try_clone_to_owned().ok();
+        Ok(Self::negotiate_within(stream, socket, rest).await?)
     }
 
     /// Negotiates on a connected stream within `deadline`.
@@ -138,17 +149,33 @@ impl QmpClient {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        Self::negotiate_within(stream, None, deadline).await
+    }
+
+    async fn negotiate_within<S>(
+        stream: S,
+        socket: Option<OwnedFd>,
+        deadline: Duration,
+    ) -> Result<(Self, QmpEvents), QmpError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let timed_out = |_| QmpError::Timeout { command: "greeting".to_owned(), after: deadline };
-        tokio::time::timeout(deadline, Self::negotiate_unbounded(stream, deadline))
+        tokio::time::timeout(deadline, Self::negotiate_unbounded(stream, socket, deadline))
             .await
             .map_err(timed_out)?
     }
 
-    async fn negotiate_unbounded<S>(stream: S, deadline: Duration) -> Result<(Self, QmpEvents), QmpError>
+    async fn negotiate_unbounded<S>(
+        stream: S,
+        socket: Option<OwnedFd>,
+        deadline: Duration,
+    ) -> Result<(Self, QmpEvents), QmpError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut wire = Wire { stream, buffer: Vec::new(), scanned: 0, offset_bytes: 0 };
+        let passes_descriptors = socket.is_some();
+        let mut wire = Wire { stream, socket, buffer: Vec::new(), scanned: 0, offset_bytes: 0 };
         let ended = |reason| QmpError::Ended { command: "greeting".to_owned(), reason };
         let greeting = wire.message().await.map_err(ended)?;
         if !greeting.contains_key("QMP") {
@@ -156,9 +183,11 @@ impl QmpClient {
         }
         let (event_sender, events) = broadcast::channel(EVENT_BACKLOG);
         let (requests, inbox) = mpsc::channel(16);
-        let client = Self { requests, events: event_sender.downgrade() };
+        let closing = CancellationToken::new();
+        let client =
+            Self { requests, events: event_sender.downgrade(), passes_descriptors, closing: closing.clone() };
         let connection =
-            Connection { wire, inbox, events: event_sender, waiting: BTreeMap::new(), last_id: 0 };
+            Connection { wire, inbox, events: event_sender, waiting: BTreeMap::new(), last_id: 0, closing };
         tokio::spawn(connection.run());
         client.execute("qmp_capabilities", Map::new(), deadline).await?;
         Ok((client, events))
@@ -177,9 +206,38 @@ impl QmpClient {
         arguments: Map<String, Value>,
         timeout: Duration,
     ) -> Result<Value, QmpError> {
+        self.request(command, arguments, None, timeout).await
+    }
+
+    /// As [`QmpClient::execute`], with a file descriptor for QEMU: `getfd` and `add-fd` take one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`QmpClient::execute`]; also on a connection that was not made by [`QmpClient::connect`].
+    pub async fn execute_with_descriptor(
+        &self,
+        command: &str,
+        arguments: Map<String, Value>,
+        descriptor: Arc<OwnedFd>,
+        timeout: Duration,
+    ) -> Result<Value, QmpError> {
+        if !self.passes_descriptors {
+            let reason = QmpEnd::Io(io::ErrorKind::Unsupported);
+            return Err(QmpError::Ended { command: command.to_owned(), reason });
+        }
+        self.request(command, arguments, Some(descriptor), timeout).await
+    }
+
+    async fn request(
+        &self,
+        command: &str,
+        arguments: Map<String, Value>,
+        descriptor: Option<Arc<OwnedFd>>,
+        timeout: Duration,
+    ) -> Result<Value, QmpError> {
         let named = || command.to_owned();
         let (reply, answer) = oneshot::channel();
-        let request = Request { command: named(), arguments, reply };
+        let request = Request { command: named(), arguments, descriptor, reply };
         let exchange = async {
             // A connection that has ended closed its inbox; the reason went to those who waited then.
             let ended = || QmpError::Ended { command: named(), reason: QmpEnd::Eof };
@@ -195,12 +253,19 @@ impl QmpClient {
     pub fn subscribe(&self) -> Option<QmpEvents> {
         self.events.upgrade().map(|events| events.subscribe())
     }
+
+    /// Closes the connection, whoever else holds a handle on it, and waits until it is closed.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.requests.closed().await;
+    }
 }
 
 #[derive(Debug)]
 struct Request {
     command: String,
     arguments: Map<String, Value>,
+    descriptor: Option<Arc<OwnedFd>>,
     reply: oneshot::Sender<Result<Value, QmpError>>,
 }
 
@@ -215,6 +280,7 @@ struct Connection<S> {
     events: broadcast::Sender<QmpEvent>,
     waiting: BTreeMap<u64, Waiting>,
     last_id: u64,
+    closing: CancellationToken,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -227,6 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Some(request) => self.send(request).await,
                     None => Err(QmpEnd::Closed),
                 },
+                () = self.closing.cancelled() => Err(QmpEnd::Closed),
             };
             if let Err(reason) = step {
                 break reason;
@@ -252,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         });
         let waiting = Waiting { command: request.command, reply: request.reply };
         self.waiting.insert(self.last_id, waiting);
-        self.wire.send(&message).await
+        self.wire.send(&message, request.descriptor.as_deref()).await
     }
 
     fn handle_message(&mut self, mut message: Map<String, Value>) {
@@ -294,8 +361,30 @@ fn ended_by(error: &io::Error) -> QmpEnd {
     }
 }
 
+/// Sends the beginning of `bytes` together with a descriptor, and returns how many bytes went.
+async fn send_descriptor(socket: &OwnedFd, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    loop {
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        match sendmsg(socket, &[io::IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Ok(sent) => return Ok(sent),
+            Err(rustix::io::Errno::INTR) => {}
+            // QEMU reads its monitor all the time; a full socket is a matter of a moment.
+            Err(rustix::io::Errno::AGAIN) => tokio::time::sleep(RETRY).await,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 struct Wire<S> {
     stream: S,
+    /// The same socket, for passing descriptors.
+    socket: Option<OwnedFd>,
     /// What was received and not yet taken; never more than one line's limit and one read.
     buffer: Vec<u8>,
     /// How much of the buffer is known to hold no line end.
@@ -329,10 +418,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    async fn send(&mut self, message: &Value) -> Result<(), QmpEnd> {
+    async fn send(&mut self, message: &Value, descriptor: Option<&OwnedFd>) -> Result<(), QmpEnd> {
         let mut line = message.to_string();
         line.push('\n');
-        self.stream.write_all(line.as_bytes()).await.map_err(|error| ended_by(&error))
+        let mut rest = line.as_bytes();
+        if let (Some(socket), Some(descriptor)) = (&self.socket, descriptor) {
+            let sent = send_descriptor(socket, rest, descriptor.as_fd()).await;
+            rest = &rest[sent.map_err(|error| ended_by(&error))?..];
+        }
+        self.stream.write_all(rest).await.map_err(|error| ended_by(&error))
     }
 
     fn malformed(&self, what: &str) -> QmpEnd {

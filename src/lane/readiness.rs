@@ -13,16 +13,31 @@ use super::qmp::QmpClient;
 use super::supervise::Ending;
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
-/// Waits for one gate.
-pub(super) async fn pass(
-    gate: &Gate,
-    journal: &Journal,
-    qmp: &QmpClient,
-    ended: &watch::Receiver<Option<LaneEnd>>,
-    ending: &watch::Receiver<Ending>,
+/// What is watched while a gate is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Vigil<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) ended: &'a watch::Receiver<Option<LaneEnd>>,
+    pub(super) ending: &'a watch::Receiver<Ending>,
+}
+
+/// Waits for one gate of the plan.
+pub(super) async fn pass(gate: &Gate, qmp: Option<&QmpClient>, vigil: Vigil<'_>) -> Result<(), LaneError> {
+    pass_when(gate_name(&gate.kind), gate.timeout, reach(&gate.kind, vigil.journal, qmp), vigil).await
+}
+
+/// Waits for what opens the gate called `name`, for at most `timeout`.
+pub(super) async fn pass_when(
+    name: &'static str,
+    timeout: Duration,
+    opens: impl Future<Output = Result<(), String>>,
+    vigil: Vigil<'_>,
 ) -> Result<(), LaneError> {
+    let Vigil { journal, ended, ending } = vigil;
     let began = Instant::now();
-    let name = gate_name(&gate.kind);
+    let waited_for = format!("gate {name} (up to {:.0} s)", timeout.as_secs_f64());
+    let waiting = Body::LaneState { state: "waiting".to_owned(), detail: Some(waited_for) };
+    journal.append(Source::Lane, waiting);
     let mut ended = ended.clone();
     let mut stops = ending.clone();
     let stopped = async {
@@ -32,12 +47,12 @@ pub(super) async fn pass(
     };
     let outcome = tokio::select! {
         biased;
-        result = reach(&gate.kind, journal, qmp) => result,
+        result = opens => result,
         end = async { ended.wait_for(Option::is_some).await.map(|end| end.clone()).ok().flatten() } => {
             Err(end.map_or_else(|| "the lane's supervisor is gone".to_owned(), |end| end.how))
         }
         () = stopped => Err("the machine stopped by itself".to_owned()),
-        () = tokio::time::sleep(gate.timeout) => Err(format!("not within {:.0} s", gate.timeout.as_secs_f64())),
+        () = tokio::time::sleep(timeout) => Err(format!("not within {:.0} s", timeout.as_secs_f64())),
     };
     let waited = began.elapsed();
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
@@ -50,10 +65,11 @@ pub(super) async fn pass(
     })
 }
 
-async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<(), String> {
+async fn reach(kind: &GateKind, journal: &Journal, qmp: Option<&QmpClient>) -> Result<(), String> {
     let mut cursor = Cursor::default();
     match kind {
         GateKind::Qmp => {
+            let qmp = qmp.ok_or_else(|| "there is no QMP connection".to_owned())?;
             let status =
                 qmp.execute("query-status", Map::new(), ANSWER).await.map_err(|error| error.to_string())?;
             match status.get("running").and_then(serde_json::Value::as_bool) {

@@ -26,7 +26,7 @@ pub(super) struct Pumps {
 /// What QMP said about the end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ending {
-    shutdown_reason: Option<String>,
+    pub(super) shutdown_reason: Option<String>,
     /// The machine stopped because it could not go on: QEMU's way to give up on an accelerator.
     pub(super) is_stopped: bool,
 }

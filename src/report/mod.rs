@@ -1,7 +1,9 @@
 //! Journal events in, text out. A report steers nothing and writes only to the writer it is given.
 //!
-//! Start reading at [`terminal`]: what a person sees while a run goes on, and what stays when it is piped.
+//! Start reading at [`terminal`]: what a person sees while a run goes on, and what stays when it is piped. [`doctor`]
+//! is what `backstaff doctor` says.
 
+pub mod doctor;
 pub mod failure;
 pub mod plan;
 pub mod style;

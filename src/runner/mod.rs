@@ -7,6 +7,7 @@
 mod discovery;
 mod execute;
 pub mod project;
+mod warm;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ pub use discovery::{DiscoveryError, discover};
 pub use project::{Project, ProjectError};
 
 use crate::journal::Journal;
+use crate::lane::AttachEnvironment;
 use crate::lane::warm::WarmMode;
 use crate::script::{Failure, FailureKind, LoadError, Scenario, Script, load};
 
@@ -46,6 +48,8 @@ pub struct RunOptions {
     pub fail_fast: bool,
     /// Whether scenarios start from saved machines.
     pub warm: WarmMode,
+    /// What the environment says about machines of somebody else's.
+    pub attach: AttachEnvironment,
 }
 
 /// What happens during a run, for reports.
@@ -217,7 +221,6 @@ pub async fn run(
     );
 
     let deadline = watch_deadline(options.timeout, cancel);
-    let profile = profile.qemu().expect("no other kind of profile loads");
     let mut executor = execute::Executor::new(profile, folder, &options, deadline.cancel.clone());
     let mut stop = false;
     for (script, scenario) in selected {

@@ -44,6 +44,15 @@ impl Options {
             .ok_or_else(|| self.wrong(key, "a number of seconds between 0 and 1e9", &Value::Number(seconds)))
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, key: &'static str) -> Result<Option<bool>, Failure> {
+        match self.value(key)? {
+            None => Ok(None),
+            Some(Value::Boolean(value)) => Ok(Some(value)),
+            Some(other) => Err(self.wrong(key, "true or false", &other)),
+        }
+    }
+
     /// A list of strings.
     pub(super) fn strings(&self, key: &'static str) -> Result<Option<Vec<String>>, Failure> {
         match self.value(key)? {

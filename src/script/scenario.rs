@@ -41,6 +41,8 @@ pub struct Scenario {
     pub tags: Vec<String>,
     /// How long an attempt may take, the lane's bring-up not counted.
     pub timeout: Duration,
+    /// Whether it may start from a saved machine; otherwise its machine boots.
+    pub warm: bool,
 }
 
 /// Why a script does not load.
@@ -207,7 +209,7 @@ fn declaration(
         );
     }
     let options: Option<Table> = options;
-    let options = Options::new("scenario", options, &["needs", "tags", "timeout"])?;
+    let options = Options::new("scenario", options, &["needs", "tags", "timeout", "warm"])?;
     let needs = options.strings("needs")?.unwrap_or_default();
     let needs = needs.iter().map(|need| capability(need)).collect::<Result<_, _>>()?;
     let timeout = options.seconds("timeout")?.unwrap_or(SCENARIO_TIMEOUT);
@@ -217,6 +219,7 @@ fn declaration(
         index,
         needs,
         tags: options.strings("tags")?.unwrap_or_default(),
+        warm: options.boolean("warm")?.unwrap_or(true),
         timeout,
     };
     Ok((scenario, body))

@@ -6,11 +6,13 @@
 )]
 
 mod argv;
+mod attach;
 mod kvm;
 mod process;
 mod profiles;
 mod qmp;
 mod screendump;
 mod serial;
+pub(crate) mod somebody;
 mod support;
 mod teardown;

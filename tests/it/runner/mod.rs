@@ -4,3 +4,4 @@ mod lanes;
 mod runaway;
 mod selection;
 mod verdicts;
+mod warm;
