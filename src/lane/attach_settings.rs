@@ -261,6 +261,7 @@ mod tests {
         let gate = |kind| Gate { kind, timeout: Duration::from_secs(1) };
         AttachProfile {
             name: "theirs".to_owned(),
+            root: PathBuf::from("/project"),
             spice: None,
             vv: None,
             serial_log: None,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::{MachineControl, Sign};
 use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
-use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
+use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
 use super::prepare::{check_inputs, prepare, remove};
 use super::process::{ExitWatch, QemuProcess, SpawnOptions};
 use super::profile::SpiceCompression;
@@ -49,6 +49,8 @@ struct Parts {
     pumps: Pumps,
     supervisor: Option<JoinHandle<()>>,
     is_taken_down: Arc<AtomicBool>,
+    /// What must not stay in the folder.
+    transient: Vec<String>,
 }
 
 /// How a machine comes to life.
@@ -100,7 +102,8 @@ impl Lane {
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
         let folder = options.folder;
-        let mut parts = Parts::default();
+        let transient = options.plan.transient_names().into_iter().map(str::to_owned).collect();
+        let mut parts = Parts { transient, ..Parts::default() };
         let result = tokio::select! {
             result = bring_up(options, journal, &mut parts) => result,
             () = cancel.cancelled() => Err(LaneError::Cancelled),
@@ -205,8 +208,9 @@ async fn bring_up(
         false => None,
     };
     if !is_joinable {
-        // Everybody who needs them is connected. A name that is gone cannot be left behind, whatever kills us.
-        for name in [QMP_SOCKET, SPICE_SOCKET, TICKET_FILE] {
+        // Everybody who needs them is connected, and QEMU has its files open. A name that is gone cannot be left
+        // behind, whatever kills us.
+        for name in plan.transient_names() {
             remove(&folder.join(name))?;
         }
     }
@@ -368,7 +372,13 @@ async fn explained(error: LaneError, parts: &Parts) -> LaneError {
 
 impl Parts {
     async fn take_down(&mut self, folder: &Path, config: TeardownConfig, journal: &Journal) {
-        let Some(process) = self.process.take() else { return };
+        let transient: Vec<&str> = self.transient.iter().map(String::as_str).collect();
+        let Some(process) = self.process.take() else {
+            for name in transient {
+                let _ = remove(&folder.join(name));
+            }
+            return;
+        };
         if process.exit_watch().now().is_none() {
             self.is_taken_down.store(true, Ordering::Release);
         }
@@ -377,14 +387,8 @@ impl Parts {
         if let Some(console) = self.console.take() {
             let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
         }
-        let report = teardown(
-            &process,
-            self.qmp.as_ref(),
-            folder,
-            &[QMP_SOCKET, SPICE_SOCKET, TICKET_FILE, IMAGE],
-            config,
-        )
-        .await;
+        let transient: Vec<&str> = transient.into_iter().chain([IMAGE]).collect();
+        let report = teardown(&process, self.qmp.as_ref(), folder, &transient, config).await;
         self.qmp = None;
         if let Some(supervisor) = self.supervisor.take() {
             let _ = tokio::time::timeout(LAST_WORDS * 4, supervisor).await;

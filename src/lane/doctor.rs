@@ -18,7 +18,7 @@ use super::argv::graphics_model;
 use super::error::LaneError;
 use super::firmware_find::{below, descriptors};
 use super::kvm::try_kvm;
-use super::plan::{Accelerator, FileRole, Need, OLDEST_QEMU, Plan, PlanError, plan, resolve_acceleration};
+use super::plan::{Accelerator, OLDEST_QEMU, Plan, PlanError, plan, resolve_acceleration};
 use super::platform::{FirmwareFound, KvmDevice, KvmProof, Platform};
 use super::platform_detect::{DetectConfig, DetectError, PAIRS, SINGLES, ask, find_firmware, open_kvm};
 use super::profile::{AccelRequest, Display, Firmware, QemuProfile};
@@ -625,10 +625,10 @@ fn lane(asked: &AskedLane, host: &Host, trial: &Trial) -> (Capability, Option<Ac
                     profile.name,
                     machine.memory_mib,
                     machine.accel.as_str(),
-                    plan.acceleration.resolved.as_str().to_uppercase(),
-                    plan.acceleration.why
+                    plan.acceleration.resolved.map_or("nothing", Accelerator::as_str).to_uppercase(),
+                    plan.acceleration.reason()
                 );
-                (Capability::proven(name, found), Some(plan.acceleration.resolved))
+                (Capability::proven(name, found), plan.acceleration.resolved)
             }
             Err((why, hint)) => {
                 let broken = Capability::broken(name, why).found(profile.name.clone());
@@ -665,14 +665,9 @@ fn resolve(profile: &QemuProfile, host: &Host, trial: &Trial) -> Result<Plan, (S
 
 /// The first file of the plan that cannot be read.
 fn unreadable(plan: &Plan) -> Option<LaneError> {
-    let used = plan.files.iter().map(|file| (&file.path, file.role));
-    let copied = plan.needs.iter().filter_map(|need| match need {
-        Need::Copy { from, .. } => Some((from, FileRole::Disk)),
-        Need::Ticket { .. } => None,
-    });
-    used.chain(copied).filter(|(path, _)| Path::new(path).is_absolute()).find_map(|(path, role)| {
-        let source = rustix::fs::access(path, rustix::fs::Access::READ_OK).err()?.into();
-        Some(LaneError::Input { path: PathBuf::from(path), role, source })
+    plan.firmware.iter().chain(&plan.inputs).find_map(|file| {
+        let source = rustix::fs::access(&file.source, rustix::fs::Access::READ_OK).err()?.into();
+        Some(LaneError::Input { path: file.source.clone(), role: file.role, source })
     })
 }
 

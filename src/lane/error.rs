@@ -80,9 +80,8 @@ impl LaneError {
     /// Returns who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
-            Self::Profile(_) | Self::Input { .. } | Self::Plan(PlanError::TooManyIdeDisks { .. }) => {
-                Responsible::Author
-            }
+            Self::Profile(_) | Self::Input { .. } => Responsible::Author,
+            Self::Plan(error) if error.is_authors() => Responsible::Author,
             Self::Detect(_)
             | Self::Plan(_)
             | Self::KvmProof(_)

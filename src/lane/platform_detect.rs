@@ -12,7 +12,9 @@ use tokio::process::Command;
 
 use super::firmware::FirmwareFiles;
 use super::firmware_find::{below, described};
-use super::platform::{FirmwareFound, FirmwarePair, INSTALL_HINT, KvmDevice, Platform, QemuVersion};
+use super::platform::{
+    ACCELERATORS, DEVICES, FirmwareFound, FirmwarePair, INSTALL_HINT, KvmDevice, Platform, QemuVersion,
+};
 
 /// Where to look.
 #[derive(Debug, Clone)]
@@ -87,14 +89,16 @@ impl Platform {
     pub async fn detect(config: &DetectConfig) -> Result<Self, DetectError> {
         let qemu = find_qemu(&config.path)?;
         let ask = |question: &'static [&'static str]| ask(&qemu, question, config.deadline);
-        let (version, accelerators, spice, sandbox) = tokio::try_join!(
+        let (version, accelerators, spice, sandbox, devices) = tokio::try_join!(
             ask(&["--version"]),
             ask(&["-accel", "help"]),
             ask(&["-spice", "help"]),
             ask(&["-sandbox", "on", "-version"]),
+            ask(&["-device", "help"]),
         )?;
         Ok(Self {
             qemu_version: read_version(&qemu, &version)?,
+            devices: read_devices(&qemu, &devices)?,
             qemu,
             // The exit status of a list of options differs between versions; the text does not.
             has_spice: text_of(&spice).contains("spice options:"),
@@ -102,11 +106,12 @@ impl Platform {
             accelerators: read_accelerators(&text_of(&accelerators)),
             kvm_device: open_kvm(&config.system_root),
             firmware: find_firmware(&config.system_root),
+            qemu_sha256: None,
         })
     }
 }
 
-fn find_qemu(path: &OsStr) -> Result<String, DetectError> {
+pub(super) fn find_qemu(path: &OsStr) -> Result<String, DetectError> {
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("qemu-system-x86_64"))
@@ -145,12 +150,25 @@ fn read_version(qemu: &str, output: &Output) -> Result<QemuVersion, DetectError>
     })
 }
 
+/// Those that lanes use; a build may have more.
 fn read_accelerators(text: &str) -> Vec<String> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && line.chars().all(|c| c.is_ascii_alphanumeric()))
-        .map(str::to_owned)
-        .collect()
+    let has = |name: &&str| text.lines().any(|line| line.trim() == *name);
+    ACCELERATORS.into_iter().filter(has).map(str::to_owned).collect()
+}
+
+fn read_devices(qemu: &str, output: &Output) -> Result<Vec<String>, DetectError> {
+    let text = text_of(output);
+    let known: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("name \"")?.split('"').next()).collect();
+    if known.is_empty() {
+        return Err(DetectError::Odd {
+            command: format!("{qemu} -device help"),
+            got: text.chars().take(200).collect(),
+            status: output.status,
+            wanted: "lines of the form \"name \\\"VGA\\\", …\"",
+        });
+    }
+    Ok(DEVICES.into_iter().filter(|device| known.contains(device)).map(str::to_owned).collect())
 }
 
 pub(super) fn open_kvm(system_root: &Path) -> KvmDevice {
@@ -217,6 +235,7 @@ mod tests {
 case "$*" in
 --version) echo "QEMU emulator version 9.2.3 (made up)" ;;
 "-accel help") printf 'Accelerators supported in QEMU binary:\ntcg\nkvm\n' ;;
+"-device help") printf 'Display devices:\nname "VGA", bus PCI\nname "x", bus PCI\n' ;;
 "-spice help") echo "there is no option group 'spice'" >&2; exit 1 ;;
 *) exit 1 ;;
 esac
@@ -252,7 +271,8 @@ esac
         let (folder, config) = host(Some(ANSWERS), &pair);
         let platform = Platform::detect(&config).await.unwrap();
         assert_eq!(platform.qemu_version, QemuVersion { major: 9, minor: 2, micro: 3 });
-        assert_eq!(platform.accelerators, ["tcg", "kvm"]);
+        assert_eq!(platform.accelerators, ["kvm", "tcg"]);
+        assert_eq!(platform.devices, ["VGA"]);
         assert!(!platform.has_spice && !platform.has_sandbox);
         assert!(matches!(platform.kvm_device, KvmDevice::Unusable { .. }));
         assert_eq!(platform.firmware.single, None);

@@ -46,6 +46,8 @@ pub enum Profile {
 pub struct QemuProfile {
     /// The name the profile goes by, usually its file's stem; `[A-Za-z0-9._-]`, at most 64 characters.
     pub name: String,
+    /// The project's tree; absolute. Plans show what lies below it by its way from here.
+    pub root: PathBuf,
     /// `[machine]`: the board, its accelerator, processors and memory.
     pub machine: Machine,
     /// `[firmware]`: what the machine starts.
@@ -83,6 +85,8 @@ pub struct QemuProfile {
 pub struct AttachProfile {
     /// As for [`QemuProfile::name`].
     pub name: String,
+    /// As for [`QemuProfile::root`].
+    pub root: PathBuf,
     /// `[attach] spice`: `HOST:PORT`, `spice://…` or `spice+unix:///…`; environment `BACKSTAFF_SPICE`.
     pub spice: Option<String>,
     /// `[attach] vv`: absolute path of a `.vv` file; environment `BACKSTAFF_VV`.
@@ -324,7 +328,7 @@ pub struct Disk {
 }
 
 /// `[[disk]] format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskFormat {
     /// Bytes as they are.

@@ -54,6 +54,7 @@ fn qemu(
     let display = raw.display.device;
     let mut profile = QemuProfile {
         name: name.to_owned(),
+        root: project_root(chain),
         machine: machine(raw.machine)?,
         firmware: firmware(raw.firmware, &paths)?,
         kernel: raw.boot.kernel.map(|kernel| paths.resolve(kernel)).transpose()?,
@@ -95,6 +96,7 @@ fn attach(
     let path = |path: Option<Spanned<String>>| path.map(|path| paths.resolve(path)).transpose();
     let mut profile = AttachProfile {
         name: name.to_owned(),
+        root: project_root(chain),
         spice: raw.attach.spice.map(address).transpose()?,
         vv: path(raw.attach.vv)?,
         serial_log: path(raw.attach.serial_log)?,

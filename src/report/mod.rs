@@ -6,5 +6,6 @@
 pub mod doctor;
 pub mod failure;
 pub mod lanes;
+pub mod plan;
 pub mod style;
 pub mod terminal;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +11,8 @@ use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
 use crate::lane::attach::AttachMemory;
-use crate::lane::kvm::prove_kvm;
-use crate::lane::plan::{Accelerator, resolve_acceleration};
+use crate::lane::inspect::plan_on;
+use crate::lane::plan::{Accelerator, log_root};
 use crate::lane::platform::KvmProof;
 use crate::lane::platform_detect::DetectConfig;
 use crate::lane::profile::{AccelRequest, QemuProfile};
@@ -20,7 +20,7 @@ use crate::lane::teardown::TeardownConfig;
 use crate::lane::warm::WarmStore;
 use crate::lane::warm::store::DEFAULT_LIMIT_BYTES;
 use crate::lane::{
-    AttachEnvironment, AttachSettings, AttachedLane, Lane, LaneError, Plan, Platform, Profile, plan,
+    AttachEnvironment, AttachSettings, AttachedLane, Lane, LaneError, Plan, Platform, Profile,
 };
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
@@ -30,6 +30,8 @@ pub(super) struct Executor {
     folder: PathBuf,
     params: serde_json::Value,
     search_path: OsString,
+    /// Where runs put their folders, as it was asked for.
+    artifacts: PathBuf,
     attach: AttachEnvironment,
     attach_memory: AttachMemory,
     cancel: CancellationToken,
@@ -53,6 +55,7 @@ impl Executor {
             folder,
             params,
             search_path: options.search_path.clone(),
+            artifacts: options.artifacts.clone(),
             attach: options.attach.clone(),
             attach_memory: AttachMemory::default(),
             cancel,
@@ -153,7 +156,7 @@ impl Executor {
             LaneRequest { plan: &plan, folder, journal, cancel: &self.cancel, may_restore: scenario.warm };
         let mut up = self.warm.up(request).await;
         let may_emulate = plan.acceleration.requested == AccelRequest::Auto
-            && plan.acceleration.resolved == Accelerator::Kvm;
+            && plan.acceleration.resolved == Some(Accelerator::Kvm);
         if matches!(up, Err(LaneError::Stopped)) && may_emulate {
             // The proof ran a guest for a second; this one needed something that KVM lacks here.
             up = match self.plan(profile, journal, true).await {
@@ -230,8 +233,8 @@ impl Executor {
             Source::Lane,
             Body::Acceleration {
                 requested: plan.acceleration.requested.as_str().to_owned(),
-                resolved: plan.acceleration.resolved.as_str().to_owned(),
-                why: plan.acceleration.why.clone(),
+                resolved: plan.acceleration.resolved.map_or("none", Accelerator::as_str).to_owned(),
+                why: plan.acceleration.reason().to_owned(),
             },
         );
         self.plan = Some(plan.clone());
@@ -239,19 +242,12 @@ impl Executor {
     }
 
     async fn new_plan(&self, profile: &QemuProfile, kvm_gave_up: bool) -> Result<Plan, LaneError> {
-        let platform = Platform::detect(&DetectConfig::new(self.search_path.clone())).await?;
-        let requested = profile.machine.accel;
-        let proof = match (requested, kvm_gave_up) {
-            (AccelRequest::Tcg, _) => None,
-            (_, true) => Some(KvmProof::Broken { reason: LaneError::Stopped.to_string() }),
-            (_, false) => Some(self.kvm_proof(&platform).await?),
-        };
-        let acceleration = resolve_acceleration(requested, &platform, proof.as_ref())?;
-        Ok(plan(profile, &platform, &acceleration)?)
-    }
-
-    async fn kvm_proof(&self, platform: &Platform) -> Result<KvmProof, LaneError> {
-        Ok(prove_kvm(platform, &self.folder.join("kvm-trial"), KVM_TRIAL).await?)
+        let config = DetectConfig::new(self.search_path.clone());
+        let facts = Platform::inspect_or_detect(&config).await?;
+        let proof = kvm_gave_up.then(|| KvmProof::Broken { reason: LaneError::Stopped.to_string() });
+        let mut plan = plan_on(profile, &facts, proof).validated()?;
+        plan.development_log_root = log_root(&self.artifacts, &profile.root);
+        Ok(plan)
     }
 }
 
@@ -297,7 +293,6 @@ fn folder_name(name: &str) -> String {
     if joined.is_empty() { "scenario".to_owned() } else { joined.to_owned() }
 }
 
-const KVM_TRIAL: Duration = Duration::from_secs(5);
 const FOLDER_NAME_CHARS: usize = 48;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! `backstaff lane`: what is known about lanes without running scenarios on them.
+//! `backstaff lane`: what there is to know about lanes without running scenarios on them.
 
 mod list;
+mod plan;
 
-use super::args::ColorChoice;
+use super::args::{ColorChoice, LanePlanCommand};
 use super::exit::ExitCode;
 
 /// What `backstaff lane` can do.
@@ -10,12 +11,15 @@ use super::exit::ExitCode;
 pub(super) enum LaneCommand {
     /// List the lane profiles there are, and what is wrong with them.
     List(list::ListCommand),
+    /// Print what a lane comes to on this host, and do nothing else: no process, no socket, no file.
+    Plan(LanePlanCommand),
 }
 
 impl LaneCommand {
     pub(super) fn run(self, color: ColorChoice) -> ExitCode {
         match self {
             Self::List(command) => list::run(&command, color),
+            Self::Plan(command) => plan::run(command, color),
         }
     }
 }

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use backstaff::lane::plan::{Need, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, resolve_acceleration};
+use backstaff::lane::plan::{QEMU_LOG, QMP_SOCKET, resolve_acceleration};
+use backstaff::lane::prepare::prepare;
 use backstaff::lane::profile::{
     AccelRequest, AttachProfile, GateKind, ProfileError, ProfileSource, QemuProfile, QmpAllow,
 };
@@ -14,7 +15,9 @@ use backstaff::lane::teardown::{Rung, TeardownConfig, teardown};
 use backstaff::lane::{Platform, Profile, plan};
 use proptest::prelude::*;
 
-use super::support::{PATIENCE, platform_or_skip, root, spawn};
+use serde_json::{Map, Value, json};
+
+use super::support::{PATIENCE, boardless, connect, platform_or_skip, root, spawn};
 
 /// Texts that extend one another, the profile's own first, as if they lay in a project that is nowhere on this host.
 fn chain(sources: &[(&str, &str)]) -> Result<Profile, ProfileError> {
@@ -436,6 +439,85 @@ async fn qemu_accepts_the_argv_of_bundled_profiles_and_waits_for_us() {
     }
 }
 
+/// What the goldens of this QEMU's version are made of, with files in place of those which their profiles name.
+#[tokio::test]
+async fn qemu_accepts_the_argvs_of_the_golden_profiles() {
+    let Some(platform) = platform_or_skip("golden profiles under QEMU").await else { return };
+    let Some(pair) = &platform.firmware.pair else {
+        return eprintln!("SKIPPED golden profiles under QEMU: no OVMF pair");
+    };
+    let project = tempfile::tempdir().unwrap();
+    let lanes = project.path().join("scenarios/lanes");
+    fs::create_dir_all(&lanes).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = project.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    let (raw, qcow2) = (vec![0; 1_024 * 1_024], empty_qcow2(&platform).await);
+    file("fixtures/guest/a,b.efi", &fs::read(root().join("fixtures/guest/sextant.efi")).unwrap());
+    file("fixtures/firmware/code.fd", &fs::read(&pair.code).unwrap());
+    file("fixtures/firmware/vars.fd", &fs::read(&pair.vars).unwrap());
+    file("fixtures/firmware/ovmf.fd", &vec![0; 65_536]);
+    for name in ["a, with a comma.qcow2", "b.qcow2", "system.qcow2", "data.qcow2"] {
+        file(&format!("fixtures/disks/{name}"), &qcow2);
+    }
+    for name in ["a.img", "c.img", "d.img", "tools \"quoted\".img"] {
+        file(&format!("fixtures/disks/{name}"), &raw);
+    }
+    for name in ["old.img", "older.img"] {
+        file(&format!("scenarios/lanes/{name}"), &raw);
+    }
+    for name in ["everything", "headless", "kernel", "pc-bios", "pc-flash"] {
+        let text =
+            fs::read_to_string(root().join("fixtures/argv/profiles").join(format!("{name}.toml"))).unwrap();
+        let text = text
+            .replace("/srv/images", project.path().join("fixtures/disks").to_str().unwrap())
+            .replace("/srv/firmware", project.path().join("fixtures/firmware").to_str().unwrap())
+            .replace("port = 5910", &format!("port = {}", free_port()));
+        let file = lanes.join(format!("{name}.toml"));
+        let profile = Profile::parse(name, &text, &file, project.path()).unwrap().qemu().unwrap();
+        start_and_quit(&profile, &platform).await;
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A disk image of 1 MiB as QEMU itself makes it.
+async fn empty_qcow2(platform: &Platform) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let process = spawn(&boardless(platform, &[]), folder.path()).await;
+    let (qmp, _events) = connect(folder.path()).await;
+    let do_it = async |command: &str, arguments: Value| {
+        let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
+        qmp.execute(command, arguments, PATIENCE).await.unwrap()
+    };
+    for (job, options) in [
+        ("file", json!({ "driver": "file", "filename": "image", "size": 0 })),
+        ("image", json!({ "driver": "qcow2", "file": "file", "size": 1_048_576 })),
+    ] {
+        do_it("blockdev-create", json!({ "job-id": job, "options": options })).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let jobs = do_it("query-jobs", json!({})).await;
+            if jobs[0]["status"] == "concluded" {
+                assert!(jobs[0].get("error").is_none(), "{jobs}");
+                break;
+            }
+            assert!(Instant::now() < deadline, "{jobs}");
+        }
+        do_it("job-dismiss", json!({ "id": job })).await;
+        if job == "file" {
+            do_it("blockdev-add", json!({ "driver": "file", "node-name": "file", "filename": "image" }))
+                .await;
+        }
+    }
+    teardown(&process, Some(&qmp), folder.path(), &[QMP_SOCKET], TeardownConfig::default()).await;
+    fs::read(folder.path().join("image")).unwrap()
+}
+
 #[tokio::test]
 async fn qemu_accepts_every_kind_of_option_and_awkward_paths() {
     let Some(platform) = platform_or_skip("awkward profile under QEMU").await else { return };
@@ -479,12 +561,7 @@ async fn start_and_quit(profile: &QemuProfile, platform: &Platform) {
         Err(error) => return eprintln!("SKIPPED profile {}: {error}", profile.name),
     };
     let folder = tempfile::tempdir().unwrap();
-    for need in &plan.needs {
-        match need {
-            Need::Copy { from, to } => drop(fs::copy(from, folder.path().join(to)).unwrap()),
-            Need::Ticket { to } => fs::write(folder.path().join(to), "secret").unwrap(),
-        }
-    }
+    prepare(&plan, folder.path()).unwrap();
     let process = spawn(&plan.argv, folder.path()).await;
     let connected = QmpClient::connect(folder.path(), QMP_SOCKET, PATIENCE);
     let (qmp, _events) = tokio::select! {
@@ -493,11 +570,15 @@ async fn start_and_quit(profile: &QemuProfile, platform: &Platform) {
     };
     let status = qmp.execute("query-status", serde_json::Map::new(), PATIENCE).await.unwrap();
     assert_eq!(status["status"], "prelaunch", "{}", profile.name);
-    for file in [SPICE_SOCKET, SERIAL_LOG] {
-        assert!(folder.path().join(file).exists(), "{}: {file}", profile.name);
+    for file in &plan.files {
+        assert!(folder.path().join(&file.path).exists(), "{}: {file:?}", profile.name);
     }
-    let sockets = [QMP_SOCKET, SPICE_SOCKET];
-    let report = teardown(&process, Some(&qmp), folder.path(), &sockets, TeardownConfig::default()).await;
+    let gone = plan.transient_names();
+    let report = teardown(&process, Some(&qmp), folder.path(), &gone, TeardownConfig::default()).await;
     assert_eq!(report.rung, Rung::Quit);
     assert_eq!(fs::read_to_string(folder.path().join(QEMU_LOG)).unwrap(), "");
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert!(entry.file_type().unwrap().is_file(), "{}: {entry:?} was left", profile.name);
+    }
 }
