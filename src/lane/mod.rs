@@ -24,6 +24,7 @@ pub mod firmware;
 mod firmware_find;
 pub mod handle;
 pub mod inspect;
+pub mod join;
 pub mod kvm;
 mod kvm_probe;
 pub mod plan;

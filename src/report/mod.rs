@@ -5,6 +5,7 @@
 
 pub mod doctor;
 pub mod failure;
+pub mod lane;
 pub mod lanes;
 pub mod plan;
 pub mod style;

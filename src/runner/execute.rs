@@ -275,7 +275,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn store_plan(plan: &Plan, folder: &Path) -> std::io::Result<()> {
+/// Writes `plan.json` into `folder`.
+///
+/// # Errors
+/// It cannot be written.
+pub fn store_plan(plan: &Plan, folder: &Path) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(plan)?;
     std::fs::write(folder.join("plan.json"), text + "\n")
 }

@@ -6,6 +6,7 @@
 
 mod discovery;
 mod execute;
+pub use execute::store_plan;
 pub mod project;
 mod warm;
 
@@ -310,7 +311,10 @@ fn watch_deadline(timeout: Option<Duration>, cancel: &CancellationToken) -> RunD
 }
 
 /// Makes `artifacts/YYYYMMDD-HHMMSS`, with a number behind it when that is taken.
-fn new_run_folder(artifacts: &std::path::Path) -> std::io::Result<PathBuf> {
+///
+/// # Errors
+/// It cannot be made.
+pub fn new_run_folder(artifacts: &std::path::Path) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(artifacts)?;
     let name = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     for number in 1_u32.. {

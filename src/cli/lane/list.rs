@@ -1,16 +1,18 @@
-//! `backstaff lane list`. Starts no machine and writes nothing; QEMU is only asked what it can do.
+//! `backstaff lane list`. Starts no process and writes nothing.
 
 use std::cell::LazyCell;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use super::plan::missing_address;
 use crate::cli::args::ColorChoice;
 use crate::cli::exit::ExitCode;
-use crate::cli::run::{Refusal, chain, complain, look};
-use crate::lane::plan::resolve_acceleration;
+use crate::cli::run::{Refusal, complain, look};
+use crate::lane::inspect::plan_on;
+use crate::lane::platform::HostFacts;
 use crate::lane::platform_detect::DetectConfig;
 use crate::lane::profile::{AttachProfile, QemuProfile};
-use crate::lane::{Platform, Profile, plan};
+use crate::lane::{Platform, Profile};
 use crate::report::lanes;
 use crate::runner::Project;
 use crate::runner::project::LaneState;
@@ -42,10 +44,11 @@ pub(super) fn run(command: &ListCommand, color: ColorChoice) -> ExitCode {
     if let Ok(lane) = std::env::var("BACKSTAFF_LANE") {
         project.default_lane = Some(lane);
     }
-    // Nobody has to wait for QEMU's answers where no profile wants them.
-    let platform = LazyCell::new(detect);
+    // Nobody has to wait for a look at this host where no profile wants it.
+    let facts =
+        LazyCell::new(|| Platform::inspect(&DetectConfig::new(std::env::var_os("PATH").unwrap_or_default())));
     let listed = project.list(&|profile| match profile {
-        Profile::Qemu(profile) => state_of_machine(profile, &platform),
+        Profile::Qemu(profile) => state_of_machine(profile, &facts),
         Profile::Attach(profile) => state_of_attached(profile),
     });
     let default_lane = project.default_lane.as_deref();
@@ -62,36 +65,17 @@ pub(super) fn run(command: &ListCommand, color: ColorChoice) -> ExitCode {
     }
 }
 
-/// Describes this host, or says why not.
-fn detect() -> Result<Platform, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let config = DetectConfig::new(std::env::var_os("PATH").unwrap_or_default());
-    runtime.block_on(Platform::detect(&config)).map_err(|error| chain(&error))
-}
-
-fn state_of_machine(profile: &QemuProfile, platform: &Result<Platform, String>) -> LaneState {
-    let draft = |why: String| LaneState::Draft { unresolved: vec![why] };
-    let platform = match platform {
-        Ok(platform) => platform,
-        Err(why) => return draft(why.clone()),
-    };
-    let planned = resolve_acceleration(profile.machine.accel, platform, None)
-        .and_then(|acceleration| plan(profile, platform, &acceleration));
-    match planned {
-        Ok(_) => LaneState::Validated,
-        Err(error) => draft(chain(&error)),
+fn state_of_machine(profile: &QemuProfile, facts: &HostFacts) -> LaneState {
+    let plan = plan_on(profile, facts, None);
+    match plan.is_validated() {
+        true => LaneState::Validated,
+        false => LaneState::Draft { unresolved: plan.unresolved.iter().map(ToString::to_string).collect() },
     }
 }
 
 fn state_of_attached(profile: &AttachProfile) -> LaneState {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let has_address = [&profile.spice, &profile.vv, &profile.control_socket].into_iter().any(Option::is_some)
-        || ["BACKSTAFF_SPICE", "BACKSTAFF_VV", "BACKSTAFF_CONTROL_SOCKET"].into_iter().any(is_set);
-    if has_address {
-        return LaneState::Validated;
+    match missing_address(profile) {
+        None => LaneState::Validated,
+        Some(why) => LaneState::Draft { unresolved: vec![why] },
     }
-    let why = "no address: `spice`, `vv` or `control_socket` under `[attach]`, or BACKSTAFF_SPICE, BACKSTAFF_VV or \
-               BACKSTAFF_CONTROL_SOCKET";
-    LaneState::Draft { unresolved: vec![why.to_owned()] }
 }

@@ -2,6 +2,7 @@
 
 mod list;
 mod plan;
+mod up;
 
 use super::args::{ColorChoice, LanePlanCommand};
 use super::exit::ExitCode;
@@ -13,6 +14,8 @@ pub(super) enum LaneCommand {
     List(list::ListCommand),
     /// Print what a lane comes to on this host, and do nothing else: no process, no socket, no file.
     Plan(LanePlanCommand),
+    /// Boot a lane and hold it for people to join, until Ctrl-C.
+    Up(up::UpCommand),
 }
 
 impl LaneCommand {
@@ -20,6 +23,7 @@ impl LaneCommand {
         match self {
             Self::List(command) => list::run(&command, color),
             Self::Plan(command) => plan::run(command, color),
+            Self::Up(command) => up::run(&command, color),
         }
     }
 }
