@@ -393,6 +393,8 @@ impl Parts {
         if let Some(supervisor) = self.supervisor.take() {
             let _ = tokio::time::timeout(LAST_WORDS * 4, supervisor).await;
         }
+        // A lane that did not come as far as to be supervised still holds them.
+        std::mem::take(&mut self.pumps).drain().await;
         note(journal, &report);
     }
 }

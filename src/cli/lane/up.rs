@@ -104,7 +104,7 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
                 lane.release_console().await;
                 let joining = Joining::prepare(&plan, &folder);
                 let pid = lane.pid();
-                match joining.and_then(|joining| Ok(say(&report::lane::joining(&joining, pid, look))?)) {
+                match joining.and_then(|joining| say(&report::lane::joining(&joining, pid, look))) {
                     Ok(()) => Ok(wait(lane, &folder, &cancel).await),
                     Err(source) => {
                         lane.down(TeardownConfig::default()).await;

@@ -85,6 +85,8 @@ fn without_qemu_a_machine_is_a_draft_and_with_it_validated() {
     insta::assert_snapshot!(text, @r#"
       tcg  qemu    draft      lanes/tcg.toml
         no executable qemu-system-x86_64 in PATH "/nowhere"
+        firmware "[lab]/lanes/f.fd" cannot be read: No such file or
+        directory (os error 2)
     no lane is set for runs that name none
     "#);
     let Some(lab) = Lab::with_rom("a list of machines") else { return };

@@ -72,7 +72,8 @@ fn what_is_damaged_foreign_or_stale_costs_a_boot_and_is_saved_anew() {
         bytes[middle] ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    let cases: [(&str, &dyn Fn(&Path)); 7] = [
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Damage<'_>); 7] = [
         ("checksum", &|saved| flip(&saved.join("memory"))),
         ("bytes, wanted", &|saved| {
             fs::File::options().write(true).open(saved.join("memory")).unwrap().set_len(1_000).unwrap();
