@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::digest::DigestCommand;
+use super::lane::LaneCommand;
 use crate::lane::warm::WarmMode;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
@@ -39,11 +40,42 @@ pub(super) enum ColorChoice {
 pub(super) enum Command {
     /// Run scenarios, each on a fresh lane.
     Run(RunCommand),
+    /// Show lanes: what runs would do, without doing it.
+    Lane {
+        #[command(subcommand)]
+        command: LaneCommand,
+    },
+    /// Say what this machine can do for lanes, what is missing, and what to do about it.
+    ///
+    /// Each capability is proven, missing, broken or unknown. Nothing is installed and no privilege is asked for; KVM
+    /// is proven by running a guest for a second, in a folder that is gone afterwards. Exits with 0 when the lane can
+    /// run, 16 when it cannot.
+    Doctor(DoctorCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     Digest {
         #[command(subcommand)]
         command: DigestCommand,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 the lane can start, 3 something is unresolved or the profile is wrong, \
+2 usage.\n\nExamples:\n  backstaff lane plan sextant\n  backstaff lane plan sextant --json | jq -r '.argv[]'"
+)]
+pub(super) struct LanePlanCommand {
+    /// The lane; profiles are `NAME.toml` in `scenarios/lanes`, in the project's `lanes`, or in `--lane-dir`.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// A further folder with lane profiles, searched first.
+    #[arg(long, value_name = "DIR")]
+    pub(super) lane_dir: Vec<PathBuf>,
+    /// Where runs would put their folders; nothing is made there.
+    #[arg(long, value_name = "DIR", default_value = "logs")]
+    pub(super) artifacts: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +136,26 @@ impl From<WarmChoice> for WarmMode {
             WarmChoice::Verify => Self::Verify,
         }
     }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  backstaff doctor\n  backstaff doctor --lane sextant --artifacts build/logs\n  \
+backstaff doctor --json | jq -r '.capabilities[] | select(.state != \"proven\").name'"
+)]
+pub(super) struct DoctorCommand {
+    /// Print a JSON document instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The lane that is to run [default: the one that `backstaff run` would take, or else any QEMU lane].
+    #[arg(long, value_name = "NAME", env = "BACKSTAFF_LANE")]
+    pub(super) lane: Option<String>,
+    /// A further folder with lane profiles, searched first.
+    #[arg(long, value_name = "DIR")]
+    pub(super) lane_dir: Vec<PathBuf>,
+    /// Where runs would make their folders.
+    #[arg(long, value_name = "DIR", default_value = "logs")]
+    pub(super) artifacts: PathBuf,
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

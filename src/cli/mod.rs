@@ -5,7 +5,9 @@
 
 mod args;
 mod digest;
+mod doctor;
 pub mod exit;
+mod lane;
 mod logging;
 mod run;
 
@@ -34,6 +36,8 @@ fn run_command() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
+        Command::Doctor(command) => doctor::run(&command, arguments.color),
+        Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();
             let is_terminal = out.is_terminal();

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
+use crate::lane::AttachEnvironment;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::Terminal;
 use crate::runner::{self, DiscoveryError, Project, ProjectError, RunError, RunOptions};
@@ -38,11 +39,13 @@ pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
 
 async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCode {
     let cancel = CancellationToken::new();
-    let received = Arc::new(AtomicU8::new(0));
-    if let Err(error) = watch_signals(&cancel, &received, look) {
-        complain(look, &format!("cannot watch for signals: {error}"), None);
-        return ExitCode::LANE_FAILED;
-    }
+    let received = match watch_signals(&cancel, look, || {}) {
+        Ok(received) => received,
+        Err(error) => {
+            complain(look, &format!("cannot watch for signals: {error}"), None);
+            return ExitCode::LANE_FAILED;
+        }
+    };
     let (sender, mut events) = mpsc::unbounded_channel();
     let run = async move {
         let sender = sender;
@@ -54,10 +57,6 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
         Ok(summary) => summary,
         Err(error) => return Refusal::from(error).say(look),
     };
-    let signal = match received.load(Ordering::Acquire) {
-        0 => None,
-        number => Some(number),
-    };
     // A reader that went away, as `| head` does, must not turn a verdict into a crash.
     if let Err(error) = written.and_then(|()| terminal.summarize(&summary))
         && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -67,7 +66,7 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
         nothing_ran(look, summary.declared);
     }
-    ExitCode::of(&summary, signal)
+    ExitCode::of(&summary, received.number())
 }
 
 fn nothing_ran(look: Look, declared: usize) {
@@ -105,20 +104,38 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
         timeout: command.timeout,
         fail_fast: command.fail_fast,
         warm: command.warm.into(),
+        attach: AttachEnvironment::collect(|name| std::env::var_os(name)),
     })
 }
 
-/// First signal: let attempts tear down and report what there is. Second: leave at once; the kernel then ends every
-/// QEMU of ours.
-fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Look) -> std::io::Result<()> {
+/// The signal that wants us to end, once there was one.
+#[derive(Clone, Default)]
+pub(super) struct Received(Arc<AtomicU8>);
+
+impl Received {
+    /// Its number.
+    pub(super) fn number(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::Acquire)).filter(|&number| number != 0)
+    }
+}
+
+/// First signal: let lanes be taken down and report what there is. Second: leave at once, after `last` was done; the
+/// kernel then ends every QEMU of ours.
+pub(super) fn watch_signals(
+    cancel: &CancellationToken,
+    look: Look,
+    last: impl Fn() + Clone + Send + 'static,
+) -> std::io::Result<Received> {
+    let received = Received::default();
     for (kind, number) in
         [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)]
     {
         let mut signals = signal(kind)?;
-        let (cancel, received) = (cancel.clone(), Arc::clone(received));
+        let (cancel, received, last) = (cancel.clone(), received.clone(), last.clone());
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if received.swap(number, Ordering::AcqRel) != 0 {
+                if received.0.swap(number, Ordering::AcqRel) != 0 {
+                    last();
                     std::process::exit(i32::from(ExitCode::signal(number).0));
                 }
                 complain(look, "interrupted: taking the lane down, once more to leave at once", None);
@@ -126,22 +143,22 @@ fn watch_signals(cancel: &CancellationToken, received: &Arc<AtomicU8>, look: Loo
             }
         });
     }
-    Ok(())
+    Ok(received)
 }
 
 /// Why a run did not begin.
-struct Refusal {
+pub(super) struct Refusal {
     code: ExitCode,
     message: String,
     hint: Option<String>,
 }
 
 impl Refusal {
-    fn usage(message: String) -> Self {
+    pub(super) fn usage(message: String) -> Self {
         Self { code: ExitCode::USAGE, message, hint: None }
     }
 
-    fn say(self, look: Look) -> ExitCode {
+    pub(super) fn say(self, look: Look) -> ExitCode {
         complain(look, &self.message, self.hint.as_deref());
         self.code
     }
@@ -173,12 +190,12 @@ impl From<RunError> for Refusal {
 }
 
 /// `outer: inner: cause`.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn complain(look: Look, message: &str, hint: Option<&str>) {
+pub(super) fn complain(look: Look, message: &str, hint: Option<&str>) {
     use std::io::Write as _;
     let mut err = anstream::stderr();
     // Nobody is left to tell when stderr is gone.
@@ -189,7 +206,7 @@ fn complain(look: Look, message: &str, hint: Option<&str>) {
 }
 
 /// Flag, then `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, `TERM=dumb`, then whether stdout is a terminal.
-fn look(color: ColorChoice) -> Look {
+pub(super) fn look(color: ColorChoice) -> Look {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
     let is_terminal = std::io::stdout().is_terminal();
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

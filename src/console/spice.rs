@@ -8,13 +8,15 @@ use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
 use super::{Area, Console, ConsoleError, ConsoleEvent, Scancode};
-use crate::spice::{ChannelType, Session, SessionError, SessionEvent, SessionOptions};
+use crate::spice::{ChannelType, CloseReason, Session, SessionError, SessionEvent, SessionOptions};
 
 /// A console carried by a SPICE session.
 pub struct SpiceConsole {
     session: Session,
     /// Why a display channel ended before the session did.
     display_failure: watch::Sender<Option<String>>,
+    /// How the session ended.
+    ended: watch::Sender<Option<CloseReason>>,
 }
 
 impl SpiceConsole {
@@ -26,7 +28,8 @@ impl SpiceConsole {
         options: SessionOptions,
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
         let (session, mut session_events) = Session::connect(options).await?;
-        let console = Arc::new(Self { session, display_failure: watch::Sender::new(None) });
+        let (display_failure, ended) = (watch::Sender::new(None), watch::Sender::new(None));
+        let console = Arc::new(Self { session, display_failure, ended });
         let (sender, events) = mpsc::unbounded_channel();
         let translator = Arc::downgrade(&console);
         tokio::spawn(async move {
@@ -37,6 +40,9 @@ impl SpiceConsole {
                     && channel.channel_type == ChannelType::DISPLAY
                 {
                     console.display_failure.send_replace(Some(format!("{channel}: {reason}")));
+                }
+                if let (Some(console), SessionEvent::Closed { reason }) = (&console, &event) {
+                    console.ended.send_replace(Some(reason.clone()));
                 }
                 let primary = console.and_then(|console| console.primary_surface());
                 if let Some(event) = translate(event, primary)
@@ -56,6 +62,20 @@ impl SpiceConsole {
             Ok(Some(failure)) => failure,
             _ => std::future::pending().await,
         }
+    }
+
+    /// Resolves when the session has ended.
+    pub async fn ended(&self) -> CloseReason {
+        let mut ended = self.ended.subscribe();
+        match ended.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
+            Ok(Some(reason)) => reason,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// How the session ended, if it has.
+    pub fn end(&self) -> Option<CloseReason> {
+        self.ended.borrow().clone()
     }
 
     /// Channel and surface of the screen.

@@ -84,7 +84,7 @@ pub enum Body {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reason: Option<String>,
     },
-    /// A lane entered a state: `planned`, `starting`, `ready`, `stopping`, `down`.
+    /// A lane entered a state: `starting`, `attaching`, `waiting` (for a gate), `ready`, `stopping`, `down`.
     LaneState {
         /// The state's name.
         state: String,
@@ -122,7 +122,7 @@ pub enum Body {
     },
     /// How the lane was taken down.
     Teardown {
-        /// The rung of the ladder that worked.
+        /// The rung of the ladder that worked; `left_running` for a machine of somebody else's.
         rung: String,
         /// Milliseconds it took.
         took_ms: u64,

@@ -9,42 +9,97 @@
 use serde::Serialize;
 
 use super::plan::{
-    Accelerator, QMP_SOCKET, ResolvedFirmware, SERIAL_LOG, SPICE_SOCKET, Storage, TICKET_FILE, VARS_COPY,
+    Accelerator, MONITOR_SOCKET, QMP_SOCKET, ResolvedFirmware, SERIAL_LOG, SPICE_SOCKET, Storage,
+    TICKET_FILE, VARS_OVERLAY, disk_overlay,
 };
-use super::platform::Platform;
 use super::profile::{
     Disk, DiskBus, Display, Network, NetworkModel, QemuProfile, ResetPolicy, Spice, SpiceTransport,
 };
 
+/// What the argv needs to know of the host.
+pub(super) struct Host<'a> {
+    /// The program.
+    pub(super) qemu: &'a str,
+    pub(super) has_sandbox: bool,
+    pub(super) accelerator: Accelerator,
+}
+
 /// Renders the argv, program first.
 pub(super) fn render(
     profile: &QemuProfile,
-    platform: &Platform,
-    accelerator: Accelerator,
+    host: &Host<'_>,
+    firmware: &ResolvedFirmware,
     storage: &Storage,
 ) -> Vec<String> {
-    let mut argv = Argv(vec![platform.qemu.clone()]);
-    machine(&mut argv, profile, platform, accelerator, storage);
-    firmware(&mut argv, &storage.firmware);
-    if let Some(kernel) = &profile.kernel {
-        argv.option("-kernel", kernel.clone());
+    let mut argv = Argv(vec![host.qemu.to_owned()]);
+    machine(&mut argv, profile, host, firmware);
+    self::firmware(&mut argv, firmware);
+    if let Some(kernel) = &storage.kernel {
+        argv.option("-kernel", kernel.opened());
     }
     for (index, (disk, source)) in profile.disks.iter().zip(&storage.disks).enumerate() {
         let ide_port = profile.disks[..index].iter().filter(|earlier| earlier.bus == DiskBus::Ide).count();
-        self::disk(&mut argv, index, disk, &source.opened, ide_port);
+        let place = match disk.bus {
+            DiskBus::Virtio => String::new(),
+            DiskBus::Ide => ide_place(&profile.machine.machine_type, ide_port),
+        };
+        self::disk(&mut argv, index, disk, source.opened(), &place);
     }
     for (index, network) in profile.networks.iter().enumerate() {
         self::network(&mut argv, index, *network);
     }
     display(&mut argv, profile.display);
     spice(&mut argv, &profile.spice);
-    qmp(&mut argv);
+    monitors(&mut argv);
     if profile.serial_log {
+        // A machine that is put back goes on writing where the one that was saved stopped.
         argv.option("-chardev", format!("file,id=serial0,path={SERIAL_LOG},append=on"));
         argv.option("-device", "isa-serial,id=com1,chardev=serial0");
     }
     argv.option("-name", format!("guest={}", profile.name));
     argv.0
+}
+
+/// QEMU's name of a disk's device.
+pub(super) fn disk_device(bus: DiskBus) -> &'static str {
+    match bus {
+        DiskBus::Virtio => "virtio-blk-pci",
+        DiskBus::Ide => "ide-hd",
+    }
+}
+
+/// QEMU's name of a network card.
+pub(super) fn network_device(model: NetworkModel) -> &'static str {
+    match model {
+        NetworkModel::Virtio => "virtio-net-pci",
+        NetworkModel::E1000e => "e1000e",
+    }
+}
+
+/// QEMU's name of a graphics card.
+pub(super) fn graphics_model(display: Display) -> Option<&'static str> {
+    match display {
+        Display::Qxl => Some("qxl-vga"),
+        Display::Std => Some("VGA"),
+        Display::Virtio => Some("virtio-vga"),
+        Display::None => None,
+    }
+}
+
+/// How many IDE disks a board takes: q35 has six ports of one disk each, pc two channels of two.
+pub(super) fn ide_ports(machine_type: &str) -> usize {
+    if is_pc(machine_type) { 4 } else { 6 }
+}
+
+fn ide_place(machine_type: &str, port: usize) -> String {
+    match is_pc(machine_type) {
+        true => format!(",bus=ide.{},unit={}", port / 2, port % 2),
+        false => format!(",bus=ide.{port}"),
+    }
+}
+
+fn is_pc(machine_type: &str) -> bool {
+    machine_type == "pc" || machine_type.starts_with("pc-i440fx-")
 }
 
 struct Argv(Vec<String>);
@@ -60,23 +115,17 @@ impl Argv {
     }
 }
 
-fn machine(
-    argv: &mut Argv,
-    profile: &QemuProfile,
-    platform: &Platform,
-    accelerator: Accelerator,
-    storage: &Storage,
-) {
+fn machine(argv: &mut Argv, profile: &QemuProfile, host: &Host<'_>, firmware: &ResolvedFirmware) {
     let machine = &profile.machine;
-    let mut board = format!("{},accel={}", machine.machine_type, accelerator.as_str());
-    if matches!(storage.firmware, ResolvedFirmware::Flash(_)) {
+    let mut board = format!("{},accel={}", machine.machine_type, host.accelerator.as_str());
+    if matches!(firmware, ResolvedFirmware::Flash { .. }) {
         board.push_str(",pflash0=firmware-code,pflash1=firmware-vars");
     }
     argv.option("-machine", board);
     argv.flag("-nodefaults");
     argv.flag("-no-user-config");
     argv.option("-msg", "timestamp=on");
-    if platform.has_sandbox {
+    if host.has_sandbox {
         let sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
         argv.option("-sandbox", sandbox);
     }
@@ -94,43 +143,40 @@ fn machine(
 
 fn firmware(argv: &mut Argv, firmware: &ResolvedFirmware) {
     match firmware {
-        ResolvedFirmware::Bios(path) => argv.option("-bios", path.clone()),
-        ResolvedFirmware::Flash(pair) => {
-            argv.option("-blockdev", BlockNode::json("firmware-code", "raw", true, &pair.code));
-            argv.option("-blockdev", BlockNode::json("firmware-vars", "raw", false, VARS_COPY));
+        ResolvedFirmware::Bios(image) => argv.option("-bios", image.opened()),
+        ResolvedFirmware::Flash { code, vars } => {
+            argv.option("-blockdev", BlockNode::image("firmware-code", "raw", code.opened()).json());
+            let base = BlockNode::image("firmware-vars-base", "raw", vars.opened());
+            argv.option("-blockdev", BlockNode::overlay("firmware-vars", VARS_OVERLAY, &base).json());
         }
     }
 }
 
-fn disk(argv: &mut Argv, index: usize, disk: &Disk, opened: &str, ide_port: usize) {
+fn disk(argv: &mut Argv, index: usize, disk: &Disk, opened: &str, place: &str) {
     let node = format!("disk{index}");
-    argv.option("-blockdev", BlockNode::json(&node, disk.format.as_str(), disk.readonly, opened));
-    let model = match disk.bus {
-        DiskBus::Virtio => "virtio-blk-pci".to_owned(),
-        DiskBus::Ide => format!("ide-hd,bus=ide.{ide_port}"),
+    let (format, device) = (disk.format.as_str(), disk_device(disk.bus));
+    let block = if disk.readonly {
+        BlockNode::image(&node, format, opened).json()
+    } else {
+        let (base, overlay) = (format!("{node}-base"), disk_overlay(index));
+        BlockNode::overlay(&node, &overlay, &BlockNode::image(&base, format, opened)).json()
     };
-    argv.option("-device", format!("{model},id=drive{index},drive={node},bootindex={}", index + 1));
+    argv.option("-blockdev", block);
+    argv.option("-device", format!("{device}{place},id=drive{index},drive={node},bootindex={}", index + 1));
 }
 
 fn network(argv: &mut Argv, index: usize, network: Network) {
     let restrict = if network.restrict { "on" } else { "off" };
-    let model = match network.model {
-        NetworkModel::Virtio => "virtio-net-pci",
-        NetworkModel::E1000e => "e1000e",
-    };
+    let model = network_device(network.model);
     argv.option("-netdev", format!("user,id=net{index},restrict={restrict}"));
     argv.option("-device", format!("{model},id=nic{index},netdev=net{index}"));
 }
 
 fn display(argv: &mut Argv, display: Display) {
     argv.option("-display", "none");
-    let model = match display {
-        Display::Qxl => "qxl-vga",
-        Display::Std => "VGA",
-        Display::Virtio => "virtio-vga",
-        Display::None => return,
-    };
-    argv.option("-device", format!("{model},id=video0"));
+    if let Some(model) = graphics_model(display) {
+        argv.option("-device", format!("{model},id=video0"));
+    }
 }
 
 fn spice(argv: &mut Argv, spice: &Spice) {
@@ -155,9 +201,12 @@ fn spice(argv: &mut Argv, spice: &Spice) {
     argv.option("-spice", options);
 }
 
-fn qmp(argv: &mut Argv) {
-    argv.option("-chardev", format!("socket,id=qmp0,path={QMP_SOCKET},server=on,wait=off"));
-    argv.option("-mon", "id=monitor0,chardev=qmp0,mode=control");
+/// One for us and one for people: QEMU serves one client on each.
+fn monitors(argv: &mut Argv) {
+    for (index, socket) in [QMP_SOCKET, MONITOR_SOCKET].into_iter().enumerate() {
+        argv.option("-chardev", format!("socket,id=qmp{index},path={socket},server=on,wait=off"));
+        argv.option("-mon", format!("id=monitor{index},chardev=qmp{index},mode=control"));
+    }
 }
 
 /// A `-blockdev` value. A struct, not a JSON map, so that the order of its keys is fixed.
@@ -169,6 +218,8 @@ struct BlockNode<'a> {
     #[serde(rename = "read-only")]
     read_only: bool,
     file: FileNode<'a>,
+    #[serde(skip_serializing_if = "Backing::is_unsaid")]
+    backing: Backing<'a>,
 }
 
 #[derive(Serialize)]
@@ -177,9 +228,37 @@ struct FileNode<'a> {
     filename: &'a str,
 }
 
-impl BlockNode<'_> {
-    fn json(node_name: &str, driver: &str, read_only: bool, filename: &str) -> String {
-        let node = BlockNode { driver, node_name, read_only, file: FileNode { driver: "file", filename } };
-        serde_json::to_string(&node).expect("strings and booleans always serialise")
+/// What a block node lies over.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Backing<'a> {
+    /// Its format knows of no such thing.
+    Unsaid,
+    /// Nothing, whatever the image says.
+    Nothing,
+    Node(&'a BlockNode<'a>),
+}
+
+impl Backing<'_> {
+    fn is_unsaid(&self) -> bool {
+        matches!(self, Self::Unsaid)
+    }
+}
+
+impl<'a> BlockNode<'a> {
+    /// An image that is only read.
+    fn image(node_name: &'a str, driver: &'a str, filename: &'a str) -> Self {
+        let backing = if driver == "qcow2" { Backing::Nothing } else { Backing::Unsaid };
+        Self { driver, node_name, read_only: true, file: FileNode { driver: "file", filename }, backing }
+    }
+
+    /// What takes the writes to `base`.
+    fn overlay(node_name: &'a str, filename: &'a str, base: &'a BlockNode<'a>) -> Self {
+        let file = FileNode { driver: "file", filename };
+        Self { driver: "qcow2", node_name, read_only: false, file, backing: Backing::Node(base) }
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("strings and booleans always serialise")
     }
 }

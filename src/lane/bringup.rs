@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::MachineControl;
 use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
-use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint, TICKET_FILE};
+use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
 use super::prepare::{check_inputs, prepare, remove};
 use super::process::{ExitWatch, QemuProcess, SpawnOptions};
 use super::profile::SpiceCompression;
@@ -49,6 +49,8 @@ struct Parts {
     pumps: Pumps,
     supervisor: Option<JoinHandle<()>>,
     is_taken_down: Arc<AtomicBool>,
+    /// What must not stay in the folder.
+    transient: Vec<String>,
 }
 
 /// How a machine comes to life.
@@ -100,7 +102,8 @@ impl Lane {
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
         let folder = options.folder;
-        let mut parts = Parts::default();
+        let transient = options.plan.transient_names().into_iter().map(str::to_owned).collect();
+        let mut parts = Parts { transient, ..Parts::default() };
         let result = tokio::select! {
             result = bring_up(options, journal, &mut parts) => result,
             () = cancel.cancelled() => Err(LaneError::Cancelled),
@@ -127,6 +130,13 @@ impl Lane {
             staging,
         )
         .await
+    }
+
+    /// Leaves the console to others: SPICE serves one client at a time.
+    pub async fn release_console(&mut self) {
+        if let Some(console) = self.parts.console.take() {
+            let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
+        }
     }
 
     /// QEMU's monitor.
@@ -198,8 +208,9 @@ async fn bring_up(
         false => None,
     };
     if !is_joinable {
-        // Everybody who needs them is connected. A name that is gone cannot be left behind, whatever kills us.
-        for name in [QMP_SOCKET, SPICE_SOCKET, TICKET_FILE] {
+        // Everybody who needs them is connected, and QEMU has its files open. A name that is gone cannot be left
+        // behind, whatever kills us.
+        for name in plan.transient_names() {
             remove(&folder.join(name))?;
         }
     }
@@ -222,7 +233,7 @@ async fn bring_up(
     match start {
         Start::Boot => {
             for gate in &plan.gates {
-                pass(gate, &qmp, vigil).await?;
+                pass(gate, Some(&qmp), vigil).await?;
             }
         }
         Start::Restore(saved) => {
@@ -230,7 +241,8 @@ async fn bring_up(
             pass_when("restored", RESTORED, opens, vigil).await?;
         }
     }
-    state(journal, "ready", None);
+    let restored = matches!(start, Start::Restore(_)).then(|| "restored".to_owned());
+    state(journal, "ready", restored);
     let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
     let control = match plan.is_warmable() {
         true => {
@@ -353,7 +365,13 @@ async fn explained(error: LaneError, parts: &Parts) -> LaneError {
 
 impl Parts {
     async fn take_down(&mut self, folder: &Path, config: TeardownConfig, journal: &Journal) {
-        let Some(process) = self.process.take() else { return };
+        let transient: Vec<&str> = self.transient.iter().map(String::as_str).collect();
+        let Some(process) = self.process.take() else {
+            for name in transient {
+                let _ = remove(&folder.join(name));
+            }
+            return;
+        };
         if process.exit_watch().now().is_none() {
             self.is_taken_down.store(true, Ordering::Release);
         }
@@ -362,18 +380,14 @@ impl Parts {
         if let Some(console) = self.console.take() {
             let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
         }
-        let report = teardown(
-            &process,
-            self.qmp.as_ref(),
-            folder,
-            &[QMP_SOCKET, SPICE_SOCKET, TICKET_FILE, IMAGE],
-            config,
-        )
-        .await;
+        let transient: Vec<&str> = transient.into_iter().chain([IMAGE]).collect();
+        let report = teardown(&process, self.qmp.as_ref(), folder, &transient, config).await;
         self.qmp = None;
         if let Some(supervisor) = self.supervisor.take() {
             let _ = tokio::time::timeout(LAST_WORDS * 4, supervisor).await;
         }
+        // A lane that did not come as far as to be supervised still holds them.
+        std::mem::take(&mut self.pumps).drain().await;
         note(journal, &report);
     }
 }
@@ -391,7 +405,7 @@ fn note(journal: &Journal, report: &TeardownReport) {
     state(journal, "down", None);
 }
 
-fn state(journal: &Journal, state: &str, detail: Option<String>) {
+pub(super) fn state(journal: &Journal, state: &str, detail: Option<String>) {
     journal.append(Source::Lane, Body::LaneState { state: state.to_owned(), detail });
 }
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::attach_error::AttachError;
 use super::kvm::KvmProofError;
 use super::plan::{FileRole, PlanError};
 use super::platform_detect::DetectError;
@@ -55,6 +56,8 @@ pub enum LaneError {
     Qmp(#[from] QmpError),
     #[error(transparent)]
     Serial(#[from] SerialError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error("open the console")]
     Console(#[from] SessionError),
     #[error("gate `{gate}` was not reached: {why}\nseen: {seen}")]
@@ -77,9 +80,8 @@ impl LaneError {
     /// Returns who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
-            Self::Profile(_) | Self::Input { .. } | Self::Plan(PlanError::TooManyIdeDisks { .. }) => {
-                Responsible::Author
-            }
+            Self::Profile(_) | Self::Input { .. } => Responsible::Author,
+            Self::Plan(error) if error.is_authors() => Responsible::Author,
             Self::Detect(_)
             | Self::Plan(_)
             | Self::KvmProof(_)
@@ -88,6 +90,7 @@ impl LaneError {
             | Self::Ended { .. }
             | Self::Connect(_)
             | Self::Serial(_)
+            | Self::Attach(_)
             | Self::Gate { .. }
             | Self::Stopped
             | Self::Saved(_)
@@ -117,6 +120,7 @@ impl LaneError {
                  later gate in the profile, or `enabled = false` under [warm], helps"
                     .to_owned(),
             ),
+            Self::Attach(error) => Some(error.hint()),
             Self::KvmProof(_)
             | Self::Gate { .. }
             | Self::Stopped
@@ -163,7 +167,7 @@ mod tests {
         let (file, root) = (Path::new("/p/east.toml"), Path::new("/p"));
         let error = LaneError::from(Profile::parse("east", "kind = \"vm\"", file, root).unwrap_err());
         assert_eq!(error.to_string(), "/p/east.toml:1:8: unknown value `vm`");
-        assert_eq!(error.hint().unwrap(), "known here: qemu");
+        assert_eq!(error.hint().unwrap(), "known here: qemu, attach");
         assert_eq!(error.responsible(), Responsible::Author);
     }
 }

@@ -40,6 +40,9 @@ pub enum EndClass {
     GuestShutdown,
     /// The guest reset, and the lane ends with a reset.
     GuestReset,
+    /// A machine of somebody else's closed its console in order, and nothing tells more: as a rule it powered off, but it
+    /// may have been ended from outside, or another client may have taken the console over.
+    Closed,
     /// QEMU was killed, crashed or refused: the host's matter.
     Host,
     /// The lane was taken down by us.
@@ -47,9 +50,9 @@ pub enum EndClass {
 }
 
 impl EndClass {
-    /// Whether the guest itself ended the machine.
+    /// Whether the guest itself ended the machine, as far as anybody can tell.
     pub fn by_guest(self) -> bool {
-        matches!(self, Self::GuestShutdown | Self::GuestReset)
+        matches!(self, Self::GuestShutdown | Self::GuestReset | Self::Closed)
     }
 }
 

@@ -54,7 +54,12 @@ pub async fn prove_kvm(
     PROOF.get_or_try_init(|| try_kvm(platform, scratch, deadline)).await.cloned()
 }
 
-async fn try_kvm(platform: &Platform, scratch: &Path, deadline: Duration) -> Result<KvmProof, KvmProofError> {
+/// As [`prove_kvm`], and remembers nothing.
+pub(super) async fn try_kvm(
+    platform: &Platform,
+    scratch: &Path,
+    deadline: Duration,
+) -> Result<KvmProof, KvmProofError> {
     if !platform.accelerators.iter().any(|name| name == "kvm") {
         return Ok(KvmProof::Broken { reason: "this QEMU is built without KVM".to_owned() });
     }

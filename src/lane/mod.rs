@@ -4,23 +4,39 @@
 //! layers above turn them into journal events. It knows no Lua.
 //!
 //! Start reading at [`profile`] (what the user writes), then [`mod@plan`] (what it comes to on this platform).
-//! [`profile`], [`platform`], [`mod@plan`] and the argv rendering are pure: no files, no clock, no processes.
-//! The side effects live in [`platform_detect`] and [`kvm`] (what this host can do), [`process`] (QEMU's life),
+//! [`profile`], [`platform`], [`firmware`], [`mod@plan`], [`attach_settings`] and the argv rendering are pure: no files,
+//! no clock, no processes. The side effects live in [`inspect`], [`platform_detect`] and [`kvm`] (what this host can do),
+//! [`contents`] (what is in files), [`doctor`] (the same for people, with what is missing and what to do about it),
+//! [`process`] (QEMU's life),
 //! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end). [`bringup`] makes one lane of
-//! them and a console, and [`handle`] is what scenarios get to hold.
+//! them and a console, [`attach`] makes one of a machine that is somebody else's, and [`handle`] is what scenarios get to hold.
 
 mod argv;
+pub mod attach;
+pub mod attach_error;
+pub mod attach_settings;
 pub mod bringup;
+pub mod contents;
 pub mod control;
+pub mod doctor;
 pub mod error;
+pub mod firmware;
+mod firmware_find;
 pub mod handle;
+pub mod inspect;
+pub mod join;
 pub mod kvm;
+mod kvm_probe;
 pub mod plan;
+pub mod plan_document;
+mod plan_error;
 pub mod platform;
 pub mod platform_detect;
-mod prepare;
+pub mod prepare;
 pub mod process;
 pub mod profile;
+mod profile_canonical;
+mod profile_chain;
 mod profile_error;
 mod profile_parse;
 mod qcow2;
@@ -36,6 +52,9 @@ pub mod teardown;
 pub mod unix_socket;
 pub mod warm;
 
+pub use attach::AttachedLane;
+pub use attach_error::AttachError;
+pub use attach_settings::{AttachEnvironment, AttachSettings};
 pub use bringup::Lane;
 pub use error::{LaneError, Responsible};
 pub use plan::{Plan, plan};

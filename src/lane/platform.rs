@@ -22,6 +22,87 @@ pub struct Platform {
     pub kvm_device: KvmDevice,
     /// OVMF images found.
     pub firmware: FirmwareFound,
+    /// Those of [`DEVICES`] which it has.
+    pub devices: Vec<String>,
+    /// `sha256:<hex>` of the program, if it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qemu_sha256: Option<String>,
+}
+
+/// QEMU's names of accelerators that lanes use.
+pub const ACCELERATORS: [&str; 2] = ["kvm", "tcg"];
+
+/// QEMU's names of devices that lanes use and that builds may lack or package apart.
+pub const DEVICES: [&str; 8] =
+    ["VGA", "e1000e", "ide-hd", "isa-serial", "qxl-vga", "virtio-blk-pci", "virtio-net-pci", "virtio-vga"];
+
+/// What is known of this host, which may be less than a [`Platform`]: looking only tells less than asking QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The value of `PATH`, for people.
+    pub search_path: String,
+    /// The program, if there is one.
+    pub qemu: Option<QemuFacts>,
+    /// As in [`Platform::kvm_device`].
+    pub kvm_device: KvmDevice,
+    /// As in [`Platform::firmware`].
+    pub firmware: FirmwareFound,
+}
+
+/// What is known of a QEMU. `None` is what could not be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QemuFacts {
+    /// Absolute.
+    pub path: String,
+    /// `sha256:<hex>` of the program.
+    pub sha256: Option<String>,
+    /// As in [`Platform::qemu_version`].
+    pub version: Option<QemuVersion>,
+    /// As in [`Platform::has_spice`].
+    pub has_spice: Option<bool>,
+    /// As in [`Platform::has_sandbox`].
+    pub has_sandbox: Option<bool>,
+    /// As in [`Platform::accelerators`].
+    pub accelerators: Option<Vec<String>>,
+    /// As in [`Platform::devices`].
+    pub devices: Option<Vec<String>>,
+}
+
+impl HostFacts {
+    /// The platform, if nothing about it is missing.
+    pub fn platform(&self) -> Option<Platform> {
+        let qemu = self.qemu.clone()?;
+        Some(Platform {
+            qemu: qemu.path,
+            qemu_version: qemu.version?,
+            has_spice: qemu.has_spice?,
+            has_sandbox: qemu.has_sandbox?,
+            accelerators: qemu.accelerators?,
+            kvm_device: self.kvm_device.clone(),
+            firmware: self.firmware.clone(),
+            devices: qemu.devices?,
+            qemu_sha256: qemu.sha256,
+        })
+    }
+}
+
+impl From<&Platform> for HostFacts {
+    fn from(platform: &Platform) -> Self {
+        Self {
+            search_path: String::new(),
+            qemu: Some(QemuFacts {
+                path: platform.qemu.clone(),
+                sha256: platform.qemu_sha256.clone(),
+                version: Some(platform.qemu_version),
+                has_spice: Some(platform.has_spice),
+                has_sandbox: Some(platform.has_sandbox),
+                accelerators: Some(platform.accelerators.clone()),
+                devices: Some(platform.devices.clone()),
+            }),
+            kvm_device: platform.kvm_device.clone(),
+            firmware: platform.firmware.clone(),
+        }
+    }
 }
 
 /// A QEMU version.

@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::platform::{FirmwareFound, FirmwarePair, INSTALL_HINT, KvmDevice, Platform, QemuVersion};
+use super::firmware::FirmwareFiles;
+use super::firmware_find::{below, described};
+use super::platform::{
+    ACCELERATORS, DEVICES, FirmwareFound, FirmwarePair, INSTALL_HINT, KvmDevice, Platform, QemuVersion,
+};
 
 /// Where to look.
 #[derive(Debug, Clone)]
@@ -85,14 +89,16 @@ impl Platform {
     pub async fn detect(config: &DetectConfig) -> Result<Self, DetectError> {
         let qemu = find_qemu(&config.path)?;
         let ask = |question: &'static [&'static str]| ask(&qemu, question, config.deadline);
-        let (version, accelerators, spice, sandbox) = tokio::try_join!(
+        let (version, accelerators, spice, sandbox, devices) = tokio::try_join!(
             ask(&["--version"]),
             ask(&["-accel", "help"]),
             ask(&["-spice", "help"]),
             ask(&["-sandbox", "on", "-version"]),
+            ask(&["-device", "help"]),
         )?;
         Ok(Self {
             qemu_version: read_version(&qemu, &version)?,
+            devices: read_devices(&qemu, &devices)?,
             qemu,
             // The exit status of a list of options differs between versions; the text does not.
             has_spice: text_of(&spice).contains("spice options:"),
@@ -100,11 +106,12 @@ impl Platform {
             accelerators: read_accelerators(&text_of(&accelerators)),
             kvm_device: open_kvm(&config.system_root),
             firmware: find_firmware(&config.system_root),
+            qemu_sha256: None,
         })
     }
 }
 
-fn find_qemu(path: &OsStr) -> Result<String, DetectError> {
+pub(super) fn find_qemu(path: &OsStr) -> Result<String, DetectError> {
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("qemu-system-x86_64"))
@@ -117,7 +124,7 @@ fn is_executable(file: &Path) -> bool {
     file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-async fn ask(qemu: &str, question: &[&str], deadline: Duration) -> Result<Output, DetectError> {
+pub(super) async fn ask(qemu: &str, question: &[&str], deadline: Duration) -> Result<Output, DetectError> {
     let command = || format!("{qemu} {}", question.join(" "));
     let output = Command::new(qemu).args(question).stdin(Stdio::null()).kill_on_drop(true).output();
     match tokio::time::timeout(deadline, output).await {
@@ -143,15 +150,28 @@ fn read_version(qemu: &str, output: &Output) -> Result<QemuVersion, DetectError>
     })
 }
 
+/// Those that lanes use; a build may have more.
 fn read_accelerators(text: &str) -> Vec<String> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && line.chars().all(|c| c.is_ascii_alphanumeric()))
-        .map(str::to_owned)
-        .collect()
+    let has = |name: &&str| text.lines().any(|line| line.trim() == *name);
+    ACCELERATORS.into_iter().filter(has).map(str::to_owned).collect()
 }
 
-fn open_kvm(system_root: &Path) -> KvmDevice {
+fn read_devices(qemu: &str, output: &Output) -> Result<Vec<String>, DetectError> {
+    let text = text_of(output);
+    let known: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("name \"")?.split('"').next()).collect();
+    if known.is_empty() {
+        return Err(DetectError::Odd {
+            command: format!("{qemu} -device help"),
+            got: text.chars().take(200).collect(),
+            status: output.status,
+            wanted: "lines of the form \"name \\\"VGA\\\", …\"",
+        });
+    }
+    Ok(DEVICES.into_iter().filter(|device| known.contains(device)).map(str::to_owned).collect())
+}
+
+pub(super) fn open_kvm(system_root: &Path) -> KvmDevice {
     match OpenOptions::new().read(true).write(true).open(system_root.join("dev/kvm")) {
         Ok(_) => KvmDevice::Opens,
         Err(error) => KvmDevice::Unusable { reason: error.to_string() },
@@ -159,7 +179,7 @@ fn open_kvm(system_root: &Path) -> KvmDevice {
 }
 
 /// Single images, below the system's root, the likeliest first.
-const SINGLES: [&str; 5] = [
+pub(super) const SINGLES: [&str; 5] = [
     "usr/share/ovmf/OVMF.fd",
     "usr/share/OVMF/OVMF.fd",
     "usr/share/edk2/x64/OVMF.4m.fd",
@@ -168,7 +188,7 @@ const SINGLES: [&str; 5] = [
 ];
 
 /// Pairs: the 4 MiB builds before the 2 MiB ones. Builds that enforce Secure Boot are left out on purpose.
-const PAIRS: [(&str, &str); 7] = [
+pub(super) const PAIRS: [(&str, &str); 7] = [
     ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("usr/share/edk2/x64/OVMF_CODE.4m.fd", "usr/share/edk2/x64/OVMF_VARS.4m.fd"),
     ("usr/share/qemu/ovmf-x86_64-4m-code.bin", "usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
@@ -178,17 +198,26 @@ const PAIRS: [(&str, &str); 7] = [
     ("usr/share/qemu/ovmf-x86_64-code.bin", "usr/share/qemu/ovmf-x86_64-vars.bin"),
 ];
 
-fn find_firmware(system_root: &Path) -> FirmwareFound {
+/// What the host's firmware descriptors name comes before the paths that are known without them.
+pub(super) fn find_firmware(system_root: &Path) -> FirmwareFound {
     let readable = |name: &str| {
-        let file = system_root.join(name);
+        let file = below(system_root, name);
         File::open(&file).ok()?;
         file.into_os_string().into_string().ok()
     };
+    let described = described(system_root);
+    let single = described.iter().find_map(|files| match files {
+        FirmwareFiles::Bios(image) => readable(image),
+        FirmwareFiles::Flash { .. } => None,
+    });
+    let both = |code: &str, vars: &str| Some(FirmwarePair { code: readable(code)?, vars: readable(vars)? });
+    let pair = described.iter().find_map(|files| match files {
+        FirmwareFiles::Bios(_) => None,
+        FirmwareFiles::Flash { code, vars } => both(code, vars),
+    });
     FirmwareFound {
-        single: SINGLES.into_iter().find_map(readable),
-        pair: PAIRS
-            .into_iter()
-            .find_map(|(code, vars)| Some(FirmwarePair { code: readable(code)?, vars: readable(vars)? })),
+        single: single.or_else(|| SINGLES.into_iter().find_map(readable)),
+        pair: pair.or_else(|| PAIRS.into_iter().find_map(|(code, vars)| both(code, vars))),
     }
 }
 
@@ -206,6 +235,7 @@ mod tests {
 case "$*" in
 --version) echo "QEMU emulator version 9.2.3 (made up)" ;;
 "-accel help") printf 'Accelerators supported in QEMU binary:\ntcg\nkvm\n' ;;
+"-device help") printf 'Display devices:\nname "VGA", bus PCI\nname "x", bus PCI\n' ;;
 "-spice help") echo "there is no option group 'spice'" >&2; exit 1 ;;
 *) exit 1 ;;
 esac
@@ -241,12 +271,64 @@ esac
         let (folder, config) = host(Some(ANSWERS), &pair);
         let platform = Platform::detect(&config).await.unwrap();
         assert_eq!(platform.qemu_version, QemuVersion { major: 9, minor: 2, micro: 3 });
-        assert_eq!(platform.accelerators, ["tcg", "kvm"]);
+        assert_eq!(platform.accelerators, ["kvm", "tcg"]);
+        assert_eq!(platform.devices, ["VGA"]);
         assert!(!platform.has_spice && !platform.has_sandbox);
         assert!(matches!(platform.kvm_device, KvmDevice::Unusable { .. }));
         assert_eq!(platform.firmware.single, None);
         let code = platform.firmware.pair.unwrap().code;
         assert_eq!(Path::new(&code), folder.path().join(pair[0]));
+    }
+
+    fn describe(root: &Path, place: &str, mapping: &str, features: &str) {
+        let text = format!(
+            r#"{{"description": "", "interface-types": ["uefi"], "mapping": {mapping}, "features": [{features}],
+            "targets": [{{"architecture": "x86_64", "machines": ["pc-q35-*"]}}]}}"#
+        );
+        let file = root.join(place);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    fn flash(code: &str) -> String {
+        format!(
+            r#"{{"device": "flash", "executable": {{"filename": "/{code}", "format": "raw"}},
+            "nvram-template": {{"filename": "/vars.fd", "format": "raw"}}}}"#
+        )
+    }
+
+    #[test]
+    fn the_first_fit_descriptor_comes_before_the_known_paths() {
+        let known = ["usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"];
+        let files = ["a.fd", "b.fd", "c.fd", "d.fd", "vars.fd", "usr/share/ovmf/OVMF.fd", "bios.fd"];
+        let (folder, config) = host(None, &[&known[..], &files[..]].concat());
+        let root = folder.path();
+        let found = || {
+            let found = super::find_firmware(&config.system_root);
+            let name = |path: String| path.strip_prefix(root.to_str().unwrap()).unwrap().to_owned();
+            (name(found.single.unwrap()), name(found.pair.unwrap().code))
+        };
+        let (single, pair) = ("/usr/share/ovmf/OVMF.fd".to_owned(), format!("/{}", known[0]));
+        assert_eq!(found(), (single.clone(), pair));
+
+        let (general, own) = ("usr/share/qemu/firmware", "etc/qemu/firmware");
+        describe(root, &format!("{general}/30-secure.json"), &flash("a.fd"), "\"enrolled-keys\"");
+        describe(root, &format!("{general}/40-gone.json"), &flash("gone.fd"), "");
+        describe(root, &format!("{general}/50-b.json"), &flash("b.fd"), "");
+        describe(root, &format!("{general}/60-c.json"), &flash("c.fd"), "");
+        fs::write(root.join(general).join("20-broken.json"), "{").unwrap();
+        fs::write(root.join(general).join("10-notes.txt"), "none").unwrap();
+        assert_eq!(found(), (single.clone(), "/b.fd".to_owned()));
+
+        // Replaced, then hidden, by the administrator's file of the same name.
+        describe(root, &format!("{own}/50-b.json"), &flash("d.fd"), "");
+        assert_eq!(found(), (single.clone(), "/d.fd".to_owned()));
+        fs::write(root.join(own).join("50-b.json"), "").unwrap();
+        assert_eq!(found(), (single, "/c.fd".to_owned()));
+
+        let memory = r#"{"device": "memory", "filename": "/bios.fd"}"#;
+        describe(root, &format!("{own}/99-memory.json"), memory, "");
+        assert_eq!(found(), ("/bios.fd".to_owned(), "/c.fd".to_owned()));
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -198,6 +199,15 @@ impl ExitWatch {
             let last_words = "the runtime that watched it has ended".to_owned();
             Arc::new(ExitFacts { code: None, signal: None, ran_for: Duration::ZERO, last_words })
         })
+    }
+}
+
+impl IntoFuture for ExitWatch {
+    type Output = Arc<ExitFacts>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Arc<ExitFacts>> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move { self.wait().await })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a user writes about a lane, read and checked. Pure: text and paths in, values out; no file is touched.
 //!
 //! A profile is TOML. Unknown keys are errors that name the near miss, and every error names its line and
-//! column. Start at [`Profile::parse`]; the keys are described on the types below.
+//! column. Start at [`Profile::parse`], or [`Profile::parse_chain`] for one that extends others; the keys are described on
+//! the types below.
 //!
 //! ```toml
 //! kind = "qemu"
@@ -24,7 +25,7 @@
 //! timeout = 60
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub enum Profile {
 pub struct QemuProfile {
     /// The name the profile goes by, usually its file's stem; `[A-Za-z0-9._-]`, at most 64 characters.
     pub name: String,
+    /// The project's tree; absolute. Plans show what lies below it by its way from here.
+    pub root: PathBuf,
     /// `[machine]`: the board, its accelerator, processors and memory.
     pub machine: Machine,
     /// `[firmware]`: what the machine starts.
@@ -72,6 +75,7 @@ pub struct QemuProfile {
     pub qmp_allow: QmpAllow,
     /// `[warm] enabled`: whether the lane may be saved at its ready point and restored from there; default `true`.
     pub warm: bool,
+    pub(super) canonical: String,
     pub(super) hash: String,
 }
 
@@ -81,6 +85,8 @@ pub struct QemuProfile {
 pub struct AttachProfile {
     /// As for [`QemuProfile::name`].
     pub name: String,
+    /// As for [`QemuProfile::root`].
+    pub root: PathBuf,
     /// `[attach] spice`: `HOST:PORT`, `spice://…` or `spice+unix:///…`; environment `BACKSTAFF_SPICE`.
     pub spice: Option<String>,
     /// `[attach] vv`: absolute path of a `.vv` file; environment `BACKSTAFF_VV`.
@@ -88,7 +94,7 @@ pub struct AttachProfile {
     /// `[attach] serial_log`: absolute path of a file that grows with what the guest says; environment
     /// `BACKSTAFF_SERIAL_LOG`.
     pub serial_log: Option<String>,
-    /// `[attach] qmp`: absolute path of a QMP socket.
+    /// `[attach] qmp`: absolute path of a QMP socket; environment `BACKSTAFF_QMP`.
     pub qmp: Option<String>,
     /// `[attach] control_socket`: absolute path of a control socket; environment `BACKSTAFF_CONTROL_SOCKET`.
     pub control_socket: Option<String>,
@@ -98,6 +104,7 @@ pub struct AttachProfile {
     pub gates: Vec<Gate>,
     /// `[qmp] allow`.
     pub qmp_allow: QmpAllow,
+    pub(super) canonical: String,
     pub(super) hash: String,
 }
 
@@ -122,8 +129,36 @@ impl QmpAllow {
     }
 }
 
+/// One text that a profile is made of: its own, or that of a profile it extends.
+#[derive(Debug, Clone, Copy)]
+pub struct ProfileSource<'a> {
+    /// TOML.
+    pub text: &'a str,
+    /// Where it came from: named in errors, and relative paths in the text start at its folder. Absolute.
+    pub file: &'a Path,
+    /// The tree which paths in this text may not leave unless the profile says `allow_outside = true`. Absolute.
+    pub root: &'a Path,
+}
+
+/// `extends` of a profile, and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extends {
+    /// The profile that is extended.
+    pub name: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+/// Says where a path is when all links on it have been followed; `None` if there is nothing.
+pub type FollowLinks<'a> = &'a dyn Fn(&Path) -> Option<PathBuf>;
+
+/// How many texts a profile is made of at most.
+pub const MOST_SOURCES: usize = 8;
+
 impl Profile {
-    /// Reads a profile from `text`.
+    /// Reads a profile that extends no other from `text`.
     ///
     /// `file` is where the text came from: it is named in errors, and relative paths in the text start at its
     /// folder. `root` is the project tree which paths may not leave unless the profile says
@@ -133,14 +168,54 @@ impl Profile {
     ///
     /// The first thing wrong, with file, line and column.
     pub fn parse(name: &str, text: &str, file: &Path, root: &Path) -> Result<Self, ProfileError> {
-        super::profile_parse::parse(name, text, file, root)
+        Self::parse_chain(name, &[ProfileSource { text, file, root }], &|_| None)
     }
 
-    /// Returns `sha256:<hex>` of the canonical TOML: keys sorted, comments and formatting gone.
+    /// Reads a profile from its own text, the text of the profile it extends, and so on. Each but the last says
+    /// `extends`; finding them is the caller's business, with [`Profile::extends_of`]. Tables are merged key by key, and
+    /// the text before wins; arrays are taken as a whole.
+    ///
+    /// With `follow`, a path whose text stays in its tree is refused also when it leads out of it.
+    ///
+    /// # Errors
+    ///
+    /// The first thing wrong, with the file, line and column where it is written.
+    pub fn parse_chain(
+        name: &str,
+        sources: &[ProfileSource<'_>],
+        follow: FollowLinks<'_>,
+    ) -> Result<Self, ProfileError> {
+        super::profile_parse::parse(name, sources, follow)
+    }
+
+    /// Returns which profile `text` extends. `None` also where `text` is wrong so that [`Profile::parse_chain`] of it
+    /// alone is an error.
+    pub fn extends_of(text: &str) -> Option<Extends> {
+        super::profile_chain::extends_of(text)
+    }
+
+    /// Returns the canonical TOML: what it extends merged in, keys sorted, paths in the tree relative to its root,
+    /// comments and formatting gone, defaults not filled in.
+    pub fn canonical(&self) -> &str {
+        match self {
+            Self::Qemu(profile) => &profile.canonical,
+            Self::Attach(profile) => &profile.canonical,
+        }
+    }
+
+    /// Returns `sha256:<hex>` of the canonical TOML.
     pub fn profile_hash(&self) -> &str {
         match self {
             Self::Qemu(profile) => profile.profile_hash(),
             Self::Attach(profile) => profile.profile_hash(),
+        }
+    }
+
+    /// Returns the word in `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Qemu(_) => "qemu",
+            Self::Attach(_) => "attach",
         }
     }
 
@@ -175,10 +250,17 @@ impl AttachProfile {
     }
 }
 
+/// Whether this can name a profile.
+pub(super) fn is_lane_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
 /// `[machine]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// `type`: `q35` (default) or a versioned `pc-q35-X.Y`.
+    /// `type`: `q35` (default), `pc`, or a versioned `pc-q35-X.Y` or `pc-i440fx-X.Y`.
     pub machine_type: String,
     /// `accel`: default `auto`.
     pub accel: AccelRequest,
@@ -246,7 +328,7 @@ pub struct Disk {
 }
 
 /// `[[disk]] format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskFormat {
     /// Bytes as they are.

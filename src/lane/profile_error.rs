@@ -27,7 +27,10 @@ impl ProfileError {
             {
                 Some(format!("known here: {}", known.join(", ")))
             }
-            ProfileErrorKind::Outside { .. } => {
+            ProfileErrorKind::NoSuchBase { known, .. } if !known.is_empty() => {
+                Some(format!("known lanes: {}", known.join(", ")))
+            }
+            ProfileErrorKind::Outside { .. } | ProfileErrorKind::LeadsOutside { .. } => {
                 Some("move the file into the project, or set `allow_outside = true` at the top".to_owned())
             }
             _ => None,
@@ -74,6 +77,43 @@ pub enum ProfileErrorKind {
         /// The project tree.
         root: String,
     },
+    /// A path whose text stays in the project tree, and which leads out of it all the same.
+    LeadsOutside {
+        /// As written.
+        path: String,
+        /// What it is in the end.
+        leads_to: String,
+        /// The project tree.
+        root: String,
+    },
+    /// A key that only means something in a profile of another kind.
+    OtherKind {
+        /// The key.
+        key: String,
+        /// The kind it belongs to.
+        kind: &'static str,
+    },
+    /// The profile that this one extends is not there.
+    NoSuchBase {
+        /// Its name.
+        name: String,
+        /// What was probably meant.
+        near: Option<String>,
+        /// Names of the profiles there are.
+        known: Vec<String>,
+    },
+    /// A profile extends itself, directly or through others.
+    Circle {
+        /// Who extends whom, from the one that was asked for to the one that is met again.
+        chain: Vec<String>,
+    },
+    /// A profile extends one that extends one, and so on, too often.
+    TooDeep {
+        /// Who extends whom.
+        chain: Vec<String>,
+        /// How many texts may be part of a profile.
+        limit: usize,
+    },
     /// Keys which do not go together.
     Contradiction {
         /// What was asked for.
@@ -98,6 +138,18 @@ impl fmt::Display for ProfileErrorKind {
             Self::Toml(message) => f.write_str(message),
             Self::BadValue { key, got, wanted } => write!(f, "`{key}` is {got:?}, wanted {wanted}"),
             Self::Outside { path, root } => write!(f, "path {path:?} lies outside the project tree {root:?}"),
+            Self::LeadsOutside { path, leads_to, root } => {
+                write!(f, "path {path:?} leads to {leads_to:?}, outside the project tree {root:?}")
+            }
+            Self::OtherKind { key, kind } => write!(f, "`{key}` belongs to kind = \"{kind}\""),
+            Self::NoSuchBase { name, near, .. } => {
+                write!(f, "no lane profile named \"{name}\" to extend")?;
+                near.as_ref().map_or(Ok(()), |near| write!(f, ", did you mean \"{near}\"?"))
+            }
+            Self::Circle { chain } => write!(f, "the profile extends itself: {}", chain.join(" extends ")),
+            Self::TooDeep { chain, limit } => {
+                write!(f, "more than {limit} profiles extend one another: {}", chain.join(" extends "))
+            }
             Self::Contradiction { what, needs } => write!(f, "{what} needs {needs}"),
             Self::Caller { got, wanted } => write!(f, "{got:?} is not {wanted}"),
         }

@@ -1,4 +1,4 @@
-//! From TOML to a checked [`Profile`]: shapes as written, ranges, paths, and errors with their place. Pure.
+//! From TOML to a checked [`Profile`]: shapes as written, ranges, paths. Pure.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,38 +6,55 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use toml::Spanned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use toml::de::{DeTable, Deserializer};
+use toml::{Spanned, Table};
 
 use super::profile::{
-    AccelRequest, Disk, DiskBus, DiskFormat, Display, Firmware, Gate, GateKind, Machine, Network,
-    NetworkModel, Profile, QemuProfile, QmpAllow, ResetPolicy, Spice, SpiceCompression, SpiceStreaming,
-    SpiceTransport, SpiceWan,
+    AccelRequest, AttachProfile, Disk, DiskBus, DiskFormat, Display, Firmware, FollowLinks, Gate, GateKind,
+    Machine, Network, NetworkModel, Profile, ProfileSource, QemuProfile, QmpAllow, ResetPolicy, Spice,
+    SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan, is_lane_name,
 };
+use super::profile_canonical as canonical;
+use super::profile_chain::{Chain, Fault, toml_fault};
 use super::profile_error::{ProfileError, ProfileErrorKind};
 use super::sha256;
-use crate::near::nearest;
 
-type Fault = (Range<usize>, ProfileErrorKind);
-
-pub(super) fn parse(name: &str, text: &str, file: &Path, root: &Path) -> Result<Profile, ProfileError> {
-    parse_spanned(name, text, file, root).map_err(|(span, kind)| {
-        let (line, column) = place(text, span.start);
-        ProfileError { file: file.to_owned(), line, column, kind }
-    })
+pub(super) fn parse(
+    name: &str,
+    sources: &[ProfileSource<'_>],
+    follow: FollowLinks<'_>,
+) -> Result<Profile, ProfileError> {
+    let chain = Chain(sources);
+    parse_spanned(name, chain, follow).map_err(|fault| chain.error(fault))
 }
 
-fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Profile, Fault> {
-    check_caller(name, file, root)?;
-    let raw: RawProfile = toml::from_str(text).map_err(|error| toml_fault(&error))?;
-    let RawKind::Qemu = raw.kind;
-    let paths = PathRules {
-        folder: file.parent().unwrap_or(root),
-        root: normalise(root).unwrap_or_default(),
-        allow_outside: raw.allow_outside,
-    };
+fn parse_spanned(name: &str, chain: Chain<'_>, follow: FollowLinks<'_>) -> Result<Profile, Fault> {
+    check_caller(name, chain)?;
+    let merged = chain.merged()?;
+    let kind = merged.get_ref().get("kind").and_then(|kind| kind.get_ref().as_str());
+    // Without a kind, or with an unknown one, the shape says what is wrong.
+    if kind == Some("attach") {
+        refuse_keys_of(&merged, "qemu", &QEMU_ONLY)?;
+        attach(name, chain, follow, merged).map(|profile| Profile::Attach(Box::new(profile)))
+    } else {
+        refuse_keys_of(&merged, "attach", &ATTACH_ONLY)?;
+        qemu(name, chain, follow, merged).map(|profile| Profile::Qemu(Box::new(profile)))
+    }
+}
+
+fn qemu(
+    name: &str,
+    chain: Chain<'_>,
+    follow: FollowLinks<'_>,
+    merged: Spanned<DeTable<'_>>,
+) -> Result<QemuProfile, Fault> {
+    let raw: RawQemuProfile = shape(merged.clone())?;
+    let paths = PathRules { chain, follow, allow_outside: raw.allow_outside };
     let display = raw.display.device;
     let mut profile = QemuProfile {
         name: name.to_owned(),
+        root: project_root(chain),
         machine: machine(raw.machine)?,
         firmware: firmware(raw.firmware, &paths)?,
         kernel: raw.boot.kernel.map(|kernel| paths.resolve(kernel)).transpose()?,
@@ -49,9 +66,10 @@ fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Pro
         reset: raw.reset.policy,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
-        qmp_allow: QmpAllow::default(),
-        warm: true,
-        hash: sha256::label(canonical(text)?.as_bytes()),
+        qmp_allow: qmp_allow(raw.qmp)?,
+        warm: raw.warm.enabled,
+        canonical: String::new(),
+        hash: String::new(),
     };
     if profile.digest && display == Display::None {
         let what = "`digest = true`".to_owned();
@@ -60,27 +78,52 @@ fn parse_spanned(name: &str, text: &str, file: &Path, root: &Path) -> Result<Pro
             ProfileErrorKind::Contradiction { what, needs: "a display".to_owned() },
         ));
     }
-    profile.gates = if raw.gate.is_empty() {
-        default_gates(&profile)
-    } else {
-        raw.gate.into_iter().map(|gate| self::gate(gate, &profile)).collect::<Result<_, _>>()?
-    };
-    Ok(Profile::Qemu(Box::new(profile)))
+    profile.gates = gates(raw.gate, &Offered::by_machine(&profile))?;
+    let form = Form { table: shape(merged)?, root: project_root(chain) };
+    profile.canonical = qemu_form(&profile, form);
+    profile.hash = sha256::label(profile.canonical.as_bytes());
+    Ok(profile)
 }
 
-fn check_caller(name: &str, file: &Path, root: &Path) -> Result<(), Fault> {
-    let is_name = !name.is_empty()
-        && name.len() <= 64
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+fn attach(
+    name: &str,
+    chain: Chain<'_>,
+    follow: FollowLinks<'_>,
+    merged: Spanned<DeTable<'_>>,
+) -> Result<AttachProfile, Fault> {
+    let raw: RawAttachProfile = shape(merged.clone())?;
+    let paths = PathRules { chain, follow, allow_outside: raw.allow_outside };
+    let path = |path: Option<Spanned<String>>| path.map(|path| paths.resolve(path)).transpose();
+    let mut profile = AttachProfile {
+        name: name.to_owned(),
+        root: project_root(chain),
+        spice: raw.attach.spice.map(address).transpose()?,
+        vv: path(raw.attach.vv)?,
+        serial_log: path(raw.attach.serial_log)?,
+        qmp: path(raw.attach.qmp)?,
+        control_socket: path(raw.attach.control_socket)?,
+        digest: *raw.oracle.digest.get_ref(),
+        gates: Vec::new(),
+        qmp_allow: qmp_allow(raw.qmp)?,
+        canonical: String::new(),
+        hash: String::new(),
+    };
+    profile.gates = gates(raw.gate, &Offered::by_endpoints(&profile))?;
+    let form = Form { table: shape(merged)?, root: project_root(chain) };
+    profile.canonical = attach_form(&profile, form);
+    profile.hash = sha256::label(profile.canonical.as_bytes());
+    Ok(profile)
+}
+
+fn check_caller(name: &str, chain: Chain<'_>) -> Result<(), Fault> {
     let fault = |got: String, wanted| Err((0..0, ProfileErrorKind::Caller { got, wanted }));
-    if !is_name {
+    if !is_lane_name(name) {
         return fault(
             name.to_owned(),
             "a lane name (a letter or digit, then letters, digits, `.`, `_`, `-`)",
         );
     }
-    for path in [file, root] {
+    for path in chain.0.iter().flat_map(|source| [source.file, source.root]) {
         if !path.is_absolute() {
             return fault(path.display().to_string(), "an absolute path");
         }
@@ -88,18 +131,83 @@ fn check_caller(name: &str, file: &Path, root: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The sorted, comment-free form which is hashed. Relies on `toml::Table` being sorted.
-fn canonical(text: &str) -> Result<String, Fault> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| toml_fault(&error))?;
-    toml::to_string(&table).map_err(|error| (0..0, ProfileErrorKind::Toml(error.to_string())))
+fn refuse_keys_of(merged: &Spanned<DeTable<'_>>, kind: &'static str, keys: &[&str]) -> Result<(), Fault> {
+    match merged.get_ref().keys().find(|key| keys.contains(&&**key.get_ref())) {
+        Some(key) => Err((key.span(), ProfileErrorKind::OtherKind { key: key.get_ref().to_string(), kind })),
+        None => Ok(()),
+    }
+}
+
+fn shape<T: DeserializeOwned>(table: Spanned<DeTable<'_>>) -> Result<T, Fault> {
+    T::deserialize(Deserializer::from(table)).map_err(|error| toml_fault(&error))
+}
+
+/// The tree of the profile itself, whatever it extends.
+fn project_root(chain: Chain<'_>) -> PathBuf {
+    chain.0.first().and_then(|source| normalise(source.root)).unwrap_or_default()
+}
+
+// ---- canonical form ----------------------------------------------------------------------------------------
+
+/// The merged table on its way to the canonical form.
+struct Form {
+    table: Table,
+    root: PathBuf,
+}
+
+impl Form {
+    /// Puts a path that was resolved in the place of what was written.
+    fn put(&mut self, section: &str, key: &str, path: Option<&str>) {
+        let written = self.table.get_mut(section).and_then(|section| section.get_mut(key));
+        if let (Some(written), Some(path)) = (written, path) {
+            *written = canonical::path(path, &self.root).into();
+        }
+    }
+}
+
+fn qemu_form(profile: &QemuProfile, mut form: Form) -> String {
+    match &profile.firmware {
+        Firmware::Auto => {}
+        Firmware::Bios(path) => form.put("firmware", "bios", Some(path)),
+        Firmware::Flash { code, vars } => {
+            form.put("firmware", "code", Some(code));
+            form.put("firmware", "vars", Some(vars));
+        }
+    }
+    form.put("boot", "kernel", profile.kernel.as_deref());
+    let disks = form.table.get_mut("disk").and_then(toml::Value::as_array_mut);
+    for (written, disk) in disks.into_iter().flatten().zip(&profile.disks) {
+        if let Some(written) = written.get_mut("path") {
+            *written = canonical::path(&disk.path, &form.root).into();
+        }
+    }
+    canonical::text(&form.table)
+}
+
+fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
+    form.put("attach", "vv", profile.vv.as_deref());
+    form.put("attach", "serial_log", profile.serial_log.as_deref());
+    form.put("attach", "qmp", profile.qmp.as_deref());
+    form.put("attach", "control_socket", profile.control_socket.as_deref());
+    canonical::text(&form.table)
 }
 
 // ---- shapes as written -------------------------------------------------------------------------------------
 
+/// Top-level keys that describe a machine which is booted.
+const QEMU_ONLY: [&str; 10] =
+    ["machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "reset", "warm"];
+/// Top-level keys that describe a machine which runs already.
+const ATTACH_ONLY: [&str; 1] = ["attach"];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawProfile {
-    kind: RawKind,
+struct RawQemuProfile {
+    #[serde(rename = "kind")]
+    _kind: RawKind,
+    // Gone by now; here for those who look for a near miss.
+    #[serde(rename = "extends")]
+    _extends: Option<IgnoredAny>,
     #[serde(default)]
     allow_outside: bool,
     #[serde(default)]
@@ -123,6 +231,29 @@ struct RawProfile {
     #[serde(default)]
     oracle: RawOracle,
     #[serde(default)]
+    qmp: RawQmp,
+    #[serde(default)]
+    warm: RawWarm,
+    #[serde(default)]
+    gate: Vec<RawGate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAttachProfile {
+    #[serde(rename = "kind")]
+    _kind: RawKind,
+    #[serde(rename = "extends")]
+    _extends: Option<IgnoredAny>,
+    #[serde(default)]
+    allow_outside: bool,
+    #[serde(default)]
+    attach: RawAttach,
+    #[serde(default)]
+    oracle: RawOracle,
+    #[serde(default)]
+    qmp: RawQmp,
+    #[serde(default)]
     gate: Vec<RawGate>,
 }
 
@@ -130,6 +261,35 @@ struct RawProfile {
 #[serde(rename_all = "snake_case")]
 enum RawKind {
     Qemu,
+    Attach,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawAttach {
+    spice: Option<Spanned<String>>,
+    vv: Option<Spanned<String>>,
+    serial_log: Option<Spanned<String>>,
+    qmp: Option<Spanned<String>>,
+    control_socket: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawQmp {
+    allow: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawWarm {
+    enabled: bool,
+}
+
+impl Default for RawWarm {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 #[derive(Deserialize)]
@@ -280,11 +440,12 @@ fn yes() -> bool {
 
 fn machine(raw: RawMachine) -> Result<Machine, Fault> {
     Ok(Machine {
-        machine_type: word("type", raw.machine_type, "`q35` or `pc-q35-X.Y`", |text| {
-            let version = text.strip_prefix("pc-q35-");
-            text == "q35"
-                || version.is_some_and(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit() || c == '.'))
-        })?,
+        machine_type: word(
+            "type",
+            raw.machine_type,
+            "`q35`, `pc`, `pc-q35-X.Y` or `pc-i440fx-X.Y`",
+            is_machine_type,
+        )?,
         accel: raw.accel,
         memory_mib: whole("memory_mib", &raw.memory_mib, 1, 1_048_576)?,
         cpus: whole("cpus", &raw.cpus, 1, 255)?,
@@ -293,6 +454,12 @@ fn machine(raw: RawMachine) -> Result<Machine, Fault> {
             .map(|cpu| word("cpu", cpu, "a CPU model and flags, such as `max`", is_cpu))
             .transpose()?,
     })
+}
+
+fn is_machine_type(text: &str) -> bool {
+    let version = text.strip_prefix("pc-q35-").or_else(|| text.strip_prefix("pc-i440fx-"));
+    let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    ["q35", "pc"].contains(&text) || version.is_some_and(|version| version.split('.').all(is_number))
 }
 
 fn is_cpu(text: &str) -> bool {
@@ -362,55 +529,114 @@ fn spice(raw: RawSpice) -> Result<Spice, Fault> {
     })
 }
 
+fn qmp_allow(raw: RawQmp) -> Result<QmpAllow, Fault> {
+    let Some(entries) = raw.allow else { return Ok(QmpAllow::default()) };
+    let wanted = "the name of a QMP command, such as `screendump`, or its beginning and a `*`";
+    entries
+        .into_iter()
+        .map(|entry| word("allow", entry, wanted, is_qmp_entry))
+        .collect::<Result<_, _>>()
+        .map(QmpAllow)
+}
+
+fn is_qmp_entry(text: &str) -> bool {
+    let start = text.strip_suffix('*').unwrap_or(text);
+    !text.is_empty()
+        && start.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
+}
+
+/// What exactly an address may be is for whoever connects to it to say. It may hold a password and is not quoted.
+fn address(spice: Spanned<String>) -> Result<String, Fault> {
+    let is_odd = |c: char| c.is_control() || c.is_whitespace();
+    if !spice.get_ref().is_empty() && !spice.get_ref().contains(is_odd) {
+        return Ok(spice.into_inner());
+    }
+    let got = if spice.get_ref().is_empty() { "" } else { "(with blanks)" }.to_owned();
+    let wanted = "`HOST:PORT`, `spice://HOST:PORT` or `spice+unix:///PATH`, without blanks".to_owned();
+    Err((spice.span(), ProfileErrorKind::BadValue { key: "spice", got, wanted }))
+}
+
 const GATE_TIMEOUT: Duration = Duration::from_secs(60);
 const GATE_QUIET: Duration = Duration::from_secs(1);
 
-fn default_gates(profile: &QemuProfile) -> Vec<Gate> {
-    let screen = (profile.display != Display::None).then_some(GateKind::SpiceSurface);
-    let digest = profile.digest.then_some(GateKind::Digest);
-    std::iter::once(GateKind::Qmp)
-        .chain(screen)
-        .chain(digest)
-        .map(|kind| Gate { kind, timeout: GATE_TIMEOUT })
-        .collect()
+/// What gates can look at; in place of what is not there, what it would take.
+struct Offered {
+    qmp: Result<(), &'static str>,
+    screen: Result<(), &'static str>,
+    serial: Result<(), &'static str>,
+    digest: Result<(), &'static str>,
+    default_gates: Vec<GateKind>,
 }
 
-fn gate(raw: RawGate, profile: &QemuProfile) -> Result<Gate, Fault> {
+const DIGEST_KEY: &str = "`digest = true` under `[oracle]`";
+
+impl Offered {
+    fn by_machine(profile: &QemuProfile) -> Self {
+        let has_display = profile.display != Display::None;
+        let screen = has_display.then_some(GateKind::SpiceSurface);
+        let digest = profile.digest.then_some(GateKind::Digest);
+        Self {
+            qmp: Ok(()),
+            screen: has_display.then_some(()).ok_or("a display"),
+            serial: profile.serial_log.then_some(()).ok_or("`log = true` under `[serial]`"),
+            digest: profile.digest.then_some(()).ok_or(DIGEST_KEY),
+            default_gates: std::iter::once(GateKind::Qmp).chain(screen).chain(digest).collect(),
+        }
+    }
+
+    fn by_endpoints(profile: &AttachProfile) -> Self {
+        let digest = profile.digest.then_some(GateKind::Digest);
+        Self {
+            qmp: profile.qmp.is_some().then_some(()).ok_or("`qmp` under `[attach]`"),
+            screen: Ok(()),
+            // The environment may name a serial log where the profile does not.
+            serial: Ok(()),
+            digest: profile.digest.then_some(()).ok_or(DIGEST_KEY),
+            default_gates: std::iter::once(GateKind::SpiceSurface).chain(digest).collect(),
+        }
+    }
+}
+
+fn gates(raw: Vec<RawGate>, offered: &Offered) -> Result<Vec<Gate>, Fault> {
+    if raw.is_empty() {
+        let kinds = offered.default_gates.iter().cloned();
+        return Ok(kinds.map(|kind| Gate { kind, timeout: GATE_TIMEOUT }).collect());
+    }
+    raw.into_iter().map(|gate| self::gate(gate, offered)).collect()
+}
+
+fn gate(raw: RawGate, offered: &Offered) -> Result<Gate, Fault> {
     let kind = *raw.kind.get_ref();
     let contradiction = |span: Range<usize>, what: &str, needs: &str| {
         let (what, needs) = (what.to_owned(), needs.to_owned());
-        Err((span, ProfileErrorKind::Contradiction { what, needs }))
+        (span, ProfileErrorKind::Contradiction { what, needs })
     };
     if let Some(pattern) = raw.pattern.as_ref().filter(|_| kind != RawGateKind::SerialLine) {
-        return contradiction(pattern.span(), "`pattern`", "`kind = \"serial-line\"`");
+        return Err(contradiction(pattern.span(), "`pattern`", "`kind = \"serial-line\"`"));
     }
     if let Some(quiet_for) = raw.quiet_for.as_ref().filter(|_| kind != RawGateKind::Quiet) {
-        return contradiction(quiet_for.span(), "`quiet_for`", "`kind = \"quiet\"`");
+        return Err(contradiction(quiet_for.span(), "`quiet_for`", "`kind = \"quiet\"`"));
     }
-    let place = raw.kind.span();
-    let has_display = profile.display != Display::None;
-    let kind = match (kind, raw.pattern) {
-        (RawGateKind::Qmp, _) => GateKind::Qmp,
-        (RawGateKind::SpiceSurface, _) if has_display => GateKind::SpiceSurface,
-        (RawGateKind::SpiceSurface, _) => {
-            return contradiction(place, "gate `spice-surface`", "a display");
-        }
-        (RawGateKind::Digest, _) if profile.digest => GateKind::Digest,
-        (RawGateKind::Digest, _) => {
-            return contradiction(place, "gate `digest`", "`digest = true` under `[oracle]`");
-        }
-        (RawGateKind::Quiet, _) if has_display => {
+    let (what, source) = match kind {
+        RawGateKind::Qmp => ("gate `qmp`", offered.qmp),
+        RawGateKind::SpiceSurface => ("gate `spice-surface`", offered.screen),
+        RawGateKind::SerialLine => ("gate `serial-line`", offered.serial),
+        RawGateKind::Digest => ("gate `digest`", offered.digest),
+        RawGateKind::Quiet => ("gate `quiet`", offered.screen),
+    };
+    source.map_err(|needs| contradiction(raw.kind.span(), what, needs))?;
+    let kind = match kind {
+        RawGateKind::Qmp => GateKind::Qmp,
+        RawGateKind::SpiceSurface => GateKind::SpiceSurface,
+        RawGateKind::Digest => GateKind::Digest,
+        RawGateKind::Quiet => {
             let quiet_for = raw.quiet_for.map(|value| seconds("quiet_for", &value)).transpose()?;
             GateKind::Quiet { quiet_for: quiet_for.unwrap_or(GATE_QUIET) }
         }
-        (RawGateKind::Quiet, _) => return contradiction(place, "gate `quiet`", "a display"),
-        (RawGateKind::SerialLine, _) if !profile.serial_log => {
-            return contradiction(place, "gate `serial-line`", "`log = true` under `[serial]`");
+        RawGateKind::SerialLine => {
+            let pattern = raw.pattern.ok_or_else(|| contradiction(raw.kind.span(), what, "a `pattern`"))?;
+            GateKind::SerialLine { pattern: regex(pattern)? }
         }
-        (RawGateKind::SerialLine, None) => {
-            return contradiction(place, "gate `serial-line`", "a `pattern`");
-        }
-        (RawGateKind::SerialLine, Some(pattern)) => GateKind::SerialLine { pattern: regex(pattern)? },
     };
     let timeout = raw.timeout.map(|value| seconds("timeout", &value)).transpose()?;
     Ok(Gate { kind, timeout: timeout.unwrap_or(GATE_TIMEOUT) })
@@ -464,12 +690,13 @@ fn seconds(key: &'static str, value: &Spanned<f64>) -> Result<Duration, Fault> {
 // ---- paths -------------------------------------------------------------------------------------------------
 
 struct PathRules<'a> {
-    folder: &'a Path,
-    root: PathBuf,
+    chain: Chain<'a>,
+    follow: FollowLinks<'a>,
     allow_outside: bool,
 }
 
 impl PathRules<'_> {
+    /// Makes a path absolute: it starts at the folder of the file it is written in, and stays in that file's tree.
     fn resolve(&self, path: Spanned<String>) -> Result<String, Fault> {
         let span = path.span();
         let written = path.into_inner();
@@ -479,12 +706,25 @@ impl PathRules<'_> {
         if written.is_empty() || written.chars().any(char::is_control) {
             return Err(bad(written, "a path without control characters"));
         }
-        let Some(resolved) = normalise(&self.folder.join(&written)) else {
+        let (source, _) = self.chain.locate(span.start).expect("spans come from the texts of the chain");
+        let folder = source.file.parent().unwrap_or(source.root);
+        let root = normalise(source.root).unwrap_or_default();
+        let Some(resolved) = normalise(&folder.join(&written)) else {
             return Err(bad(written, "a path which stays below `/`"));
         };
-        if !self.allow_outside && !resolved.starts_with(&self.root) {
-            let root = self.root.display().to_string();
-            return Err((span, ProfileErrorKind::Outside { path: written, root }));
+        if !self.allow_outside {
+            let kind = if !resolved.starts_with(&root) {
+                Some(ProfileErrorKind::Outside { path: written, root: root.display().to_string() })
+            } else {
+                self.leads_outside(&resolved, &root).map(|leads_to| ProfileErrorKind::LeadsOutside {
+                    path: written,
+                    leads_to: leads_to.display().to_string(),
+                    root: root.display().to_string(),
+                })
+            };
+            if let Some(kind) = kind {
+                return Err((span, kind));
+            }
         }
         match resolved.into_os_string().into_string() {
             Ok(text) if text.chars().any(char::is_control) => {
@@ -493,6 +733,14 @@ impl PathRules<'_> {
             Ok(text) => Ok(text),
             Err(text) => Err(bad(text.to_string_lossy().into_owned(), "a path in UTF-8")),
         }
+    }
+
+    /// Where links lead from `path`, if that is outside of where they lead from `root`.
+    fn leads_outside(&self, path: &Path, root: &Path) -> Option<PathBuf> {
+        let root = (self.follow)(root)?;
+        // What is not there yet is where its folder is.
+        let leads_to = path.ancestors().find_map(|path| (self.follow)(path))?;
+        (!leads_to.starts_with(root)).then_some(leads_to)
     }
 }
 
@@ -511,34 +759,4 @@ fn normalise(path: &Path) -> Option<PathBuf> {
         }
     }
     Some(out)
-}
-
-// ---- places ------------------------------------------------------------------------------------------------
-
-/// Returns line and column, both from 1, of a byte offset.
-fn place(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-}
-
-/// Turns serde's sentence "unknown field `x`, expected one of `a`, `b`" into names; anything else is kept.
-fn toml_fault(error: &toml::de::Error) -> Fault {
-    let span = error.span().unwrap_or(0..0);
-    let message = error.message();
-    let mut names = message.split('`').skip(1).step_by(2).map(str::to_owned);
-    let is_key = message.starts_with("unknown field `");
-    let kind = if is_key || message.starts_with("unknown variant `") {
-        let got = names.next().unwrap_or_default();
-        let known: Vec<String> = names.collect();
-        let near = nearest(&got, known.iter().map(String::as_str)).map(str::to_owned);
-        if is_key {
-            ProfileErrorKind::UnknownKey { key: got, near, known }
-        } else {
-            ProfileErrorKind::UnknownValue { value: got, near, known }
-        }
-    } else {
-        ProfileErrorKind::Toml(message.lines().collect::<Vec<_>>().join(", "))
-    };
-    (span, kind)
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::unix_socket::{self, ConnectError};
 
@@ -115,6 +116,7 @@ pub struct QmpClient {
     events: broadcast::WeakSender<QmpEvent>,
     /// Whether file descriptors can travel on this connection.
     passes_descriptors: bool,
+    closing: CancellationToken,
 }
 
 impl QmpClient {
@@ -181,9 +183,11 @@ impl QmpClient {
         }
         let (event_sender, events) = broadcast::channel(EVENT_BACKLOG);
         let (requests, inbox) = mpsc::channel(16);
-        let client = Self { requests, events: event_sender.downgrade(), passes_descriptors };
+        let closing = CancellationToken::new();
+        let client =
+            Self { requests, events: event_sender.downgrade(), passes_descriptors, closing: closing.clone() };
         let connection =
-            Connection { wire, inbox, events: event_sender, waiting: BTreeMap::new(), last_id: 0 };
+            Connection { wire, inbox, events: event_sender, waiting: BTreeMap::new(), last_id: 0, closing };
         tokio::spawn(connection.run());
         client.execute("qmp_capabilities", Map::new(), deadline).await?;
         Ok((client, events))
@@ -249,6 +253,12 @@ impl QmpClient {
     pub fn subscribe(&self) -> Option<QmpEvents> {
         self.events.upgrade().map(|events| events.subscribe())
     }
+
+    /// Closes the connection, whoever else holds a handle on it, and waits until it is closed.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.requests.closed().await;
+    }
 }
 
 #[derive(Debug)]
@@ -270,6 +280,7 @@ struct Connection<S> {
     events: broadcast::Sender<QmpEvent>,
     waiting: BTreeMap<u64, Waiting>,
     last_id: u64,
+    closing: CancellationToken,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -282,6 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Some(request) => self.send(request).await,
                     None => Err(QmpEnd::Closed),
                 },
+                () = self.closing.cancelled() => Err(QmpEnd::Closed),
             };
             if let Err(reason) = step {
                 break reason;

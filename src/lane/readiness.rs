@@ -22,7 +22,7 @@ pub(super) struct Vigil<'a> {
 }
 
 /// Waits for one gate of the plan.
-pub(super) async fn pass(gate: &Gate, qmp: &QmpClient, vigil: Vigil<'_>) -> Result<(), LaneError> {
+pub(super) async fn pass(gate: &Gate, qmp: Option<&QmpClient>, vigil: Vigil<'_>) -> Result<(), LaneError> {
     pass_when(gate_name(&gate.kind), gate.timeout, reach(&gate.kind, vigil.journal, qmp), vigil).await
 }
 
@@ -35,6 +35,9 @@ pub(super) async fn pass_when(
 ) -> Result<(), LaneError> {
     let Vigil { journal, ended, ending } = vigil;
     let began = Instant::now();
+    let waited_for = format!("gate {name} (up to {:.0} s)", timeout.as_secs_f64());
+    let waiting = Body::LaneState { state: "waiting".to_owned(), detail: Some(waited_for) };
+    journal.append(Source::Lane, waiting);
     let mut ended = ended.clone();
     let mut stops = ending.clone();
     let stopped = async {
@@ -62,10 +65,11 @@ pub(super) async fn pass_when(
     })
 }
 
-async fn reach(kind: &GateKind, journal: &Journal, qmp: &QmpClient) -> Result<(), String> {
+async fn reach(kind: &GateKind, journal: &Journal, qmp: Option<&QmpClient>) -> Result<(), String> {
     let mut cursor = Cursor::default();
     match kind {
         GateKind::Qmp => {
+            let qmp = qmp.ok_or_else(|| "there is no QMP connection".to_owned())?;
             let status =
                 qmp.execute("query-status", Map::new(), ANSWER).await.map_err(|error| error.to_string())?;
             match status.get("running").and_then(serde_json::Value::as_bool) {

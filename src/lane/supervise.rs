@@ -23,10 +23,23 @@ pub(super) struct Pumps {
     pub(super) console: Option<JoinHandle<()>>,
 }
 
+impl Pumps {
+    /// Waits until everything the machine said is in the journal. Its process has ended.
+    pub(super) async fn drain(self) {
+        for pump in [self.qmp, self.serial, self.console].into_iter().flatten() {
+            let stop = pump.abort_handle();
+            if tokio::time::timeout(LAST_WORDS, pump).await.is_err() {
+                tracing::warn!("a wire of the lane did not close with its machine");
+                stop.abort();
+            }
+        }
+    }
+}
+
 /// What QMP said about the end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ending {
-    shutdown_reason: Option<String>,
+    pub(super) shutdown_reason: Option<String>,
     /// The machine stopped because it could not go on: QEMU's way to give up on an accelerator.
     pub(super) is_stopped: bool,
 }
@@ -94,14 +107,7 @@ impl Supervisor {
             Ok(facts) => facts,
             Err(how) => return self.say(LaneEnd { class: EndClass::Host, how }),
         };
-        let Pumps { qmp, serial, console } = std::mem::take(&mut self.pumps);
-        for pump in [qmp, serial, console].into_iter().flatten() {
-            let stop = pump.abort_handle();
-            if tokio::time::timeout(LAST_WORDS, pump).await.is_err() {
-                tracing::warn!("a wire of the lane did not close with its machine");
-                stop.abort();
-            }
-        }
+        std::mem::take(&mut self.pumps).drain().await;
         let end = self.judge(&facts);
         self.say(end);
     }

@@ -9,6 +9,8 @@ use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+/// What the address of a socket holds.
+pub(super) const MOST_PATH_BYTES: usize = 107;
 /// Between two looks: there is no event for "this socket now listens".
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -27,7 +29,7 @@ pub struct ConnectError {
 /// Connects to the socket `name` in `folder` as soon as it is there and listens, trying for at most `deadline`.
 ///
 /// The path handed to the system goes through a descriptor of the folder, so only `name` counts toward the
-/// limit of 107 bytes. Cancel safe; race it against the end of the process that is to listen.
+/// limit of [`MOST_PATH_BYTES`]. Cancel safe; race it against the end of the process that is to listen.
 ///
 /// # Errors
 ///

@@ -253,14 +253,17 @@ impl Running {
                 self.doing = format!("starting QEMU ({resolved})");
                 None
             }
-            Body::LaneState { state, .. } => {
-                if state == "starting" {
-                    self.doing = "starting QEMU".to_owned();
+            Body::LaneState { state, detail } => {
+                match (state.as_str(), detail) {
+                    ("starting", _) => self.doing = "starting QEMU".to_owned(),
+                    ("waiting", Some(gate)) => self.doing = format!("waiting for {gate}"),
+                    _ => {}
                 }
                 (state == "ready").then(|| {
                     let at = event.at().as_secs_f64();
                     self.doing = "running".to_owned();
-                    format!("      {}", look.paint(Tone::Faint, format!("{at:6.1} s  lane is ready")))
+                    let how = detail.as_ref().map(|how| format!(", {how}")).unwrap_or_default();
+                    format!("      {}", look.paint(Tone::Faint, format!("{at:6.1} s  lane is ready{how}")))
                 })
             }
             Body::Gate { gate, .. } => {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -10,23 +10,30 @@ use tokio_util::sync::CancellationToken;
 use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
-use crate::lane::kvm::prove_kvm;
-use crate::lane::plan::{Accelerator, resolve_acceleration};
+use crate::lane::attach::AttachMemory;
+use crate::lane::inspect::plan_on;
+use crate::lane::plan::{Accelerator, log_root};
 use crate::lane::platform::KvmProof;
 use crate::lane::platform_detect::DetectConfig;
 use crate::lane::profile::{AccelRequest, QemuProfile};
 use crate::lane::teardown::TeardownConfig;
 use crate::lane::warm::WarmStore;
 use crate::lane::warm::store::DEFAULT_LIMIT_BYTES;
-use crate::lane::{Lane, LaneError, Plan, Platform, plan};
+use crate::lane::{
+    AttachEnvironment, AttachSettings, AttachedLane, Lane, LaneError, Plan, Platform, Profile,
+};
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
 /// Runs attempts on fresh lanes of one profile.
 pub(super) struct Executor {
-    profile: QemuProfile,
+    profile: Profile,
     folder: PathBuf,
     params: serde_json::Value,
     search_path: OsString,
+    /// Where runs put their folders, as it was asked for.
+    artifacts: PathBuf,
+    attach: AttachEnvironment,
+    attach_memory: AttachMemory,
     cancel: CancellationToken,
     /// The same for every attempt of a run, once it was found.
     plan: Option<Plan>,
@@ -36,15 +43,26 @@ pub(super) struct Executor {
 
 impl Executor {
     pub(super) fn new(
-        profile: QemuProfile,
+        profile: Profile,
         folder: PathBuf,
         options: &RunOptions,
         cancel: CancellationToken,
     ) -> Self {
         let params = options.params.clone().into();
-        let search_path = options.search_path.clone();
-        let warm = WarmLanes::new(options.warm, WarmStore::new(&options.artifacts, DEFAULT_LIMIT_BYTES));
-        Self { profile, folder, params, search_path, cancel, plan: None, warm, attempts: 0 }
+        let store = WarmStore::new(&options.artifacts, DEFAULT_LIMIT_BYTES);
+        Self {
+            profile,
+            folder,
+            params,
+            search_path: options.search_path.clone(),
+            artifacts: options.artifacts.clone(),
+            attach: options.attach.clone(),
+            attach_memory: AttachMemory::default(),
+            cancel,
+            plan: None,
+            warm: WarmLanes::new(options.warm, store),
+            attempts: 0,
+        }
     }
 
     pub(super) async fn attempt(
@@ -75,13 +93,19 @@ impl Executor {
                 scenario: scenario.name.clone(),
                 file,
                 line: scenario.place.line,
-                lane: self.profile.name.clone(),
+                lane: self.profile.name().to_owned(),
                 attempt: 1,
             },
         );
         tell(events, RunEvent::AttemptBegan { scenario: scenario.clone(), journal: journal.clone() });
         if failure.is_none() {
-            failure = self.on_lane(&script, &scenario, &journal, &folder).await;
+            failure = match self.profile.clone() {
+                Profile::Qemu(profile) => self.on_lane(&profile, &script, &scenario, &journal, &folder).await,
+                Profile::Attach(profile) => {
+                    let settings = AttachSettings::resolve(&profile, &self.attach);
+                    self.on_attached_lane(&settings, &script, &scenario, &journal, &folder).await
+                }
+            };
         }
         let verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| Verdict::of(failure));
         journal.append(
@@ -109,12 +133,13 @@ impl Executor {
     /// Returns the failure and how many expectations did not hold, or nothing when it passed.
     async fn on_lane(
         &mut self,
+        profile: &QemuProfile,
         script: &Script,
         scenario: &Scenario,
         journal: &Journal,
         folder: &Path,
     ) -> Option<(Failure, usize)> {
-        let plan = match self.plan(journal, false).await {
+        let plan = match self.plan(profile, journal, false).await {
             Ok(plan) => plan,
             Err(error) => return Some((lane_failure(&error), 1)),
         };
@@ -131,10 +156,10 @@ impl Executor {
             LaneRequest { plan: &plan, folder, journal, cancel: &self.cancel, may_restore: scenario.warm };
         let mut up = self.warm.up(request).await;
         let may_emulate = plan.acceleration.requested == AccelRequest::Auto
-            && plan.acceleration.resolved == Accelerator::Kvm;
+            && plan.acceleration.resolved == Some(Accelerator::Kvm);
         if matches!(up, Err(LaneError::Stopped)) && may_emulate {
             // The proof ran a guest for a second; this one needed something that KVM lacks here.
-            up = match self.plan(journal, true).await {
+            up = match self.plan(profile, journal, true).await {
                 Ok(plan) => Lane::up(&plan, folder, journal, &self.cancel).await,
                 Err(error) => Err(error),
             };
@@ -160,38 +185,69 @@ impl Executor {
         }
     }
 
+    /// The same on a machine of somebody else's, which goes on afterwards.
+    async fn on_attached_lane(
+        &mut self,
+        settings: &AttachSettings,
+        script: &Script,
+        scenario: &Scenario,
+        journal: &Journal,
+        folder: &Path,
+    ) -> Option<(Failure, usize)> {
+        if let Some(reason) = settings.why_not(&scenario.needs) {
+            return Some((Failure::new(FailureKind::Skip, reason), 1));
+        }
+        let lane = match AttachedLane::up(settings, &mut self.attach_memory, journal, &self.cancel).await {
+            Ok(lane) => lane,
+            Err(error) => return Some((lane_failure(&error), 1)),
+        };
+        let outcome = run_attempt(AttemptOptions {
+            script: script.clone(),
+            scenario: scenario.clone(),
+            journal: journal.clone(),
+            lane: lane.handle(),
+            folder: folder.to_owned(),
+            params: self.params.clone(),
+            cancel: self.cancel.clone(),
+        })
+        .await;
+        lane.down().await;
+        match outcome {
+            Outcome::Passed => None,
+            Outcome::Failed(failure, count) => Some((*failure, count)),
+        }
+    }
+
     /// Resolves the profile on this host. KVM is proven by running a guest, once, before anything relies on it.
-    async fn plan(&mut self, journal: &Journal, kvm_gave_up: bool) -> Result<Plan, LaneError> {
+    async fn plan(
+        &mut self,
+        profile: &QemuProfile,
+        journal: &Journal,
+        kvm_gave_up: bool,
+    ) -> Result<Plan, LaneError> {
         let plan = match &self.plan {
             Some(plan) if !kvm_gave_up => plan.clone(),
-            _ => self.new_plan(kvm_gave_up).await?,
+            _ => self.new_plan(profile, kvm_gave_up).await?,
         };
         journal.append(
             Source::Lane,
             Body::Acceleration {
                 requested: plan.acceleration.requested.as_str().to_owned(),
-                resolved: plan.acceleration.resolved.as_str().to_owned(),
-                why: plan.acceleration.why.clone(),
+                resolved: plan.acceleration.resolved.map_or("none", Accelerator::as_str).to_owned(),
+                why: plan.acceleration.reason().to_owned(),
             },
         );
         self.plan = Some(plan.clone());
         Ok(plan)
     }
 
-    async fn new_plan(&self, kvm_gave_up: bool) -> Result<Plan, LaneError> {
-        let platform = Platform::detect(&DetectConfig::new(self.search_path.clone())).await?;
-        let requested = self.profile.machine.accel;
-        let proof = match (requested, kvm_gave_up) {
-            (AccelRequest::Tcg, _) => None,
-            (_, true) => Some(KvmProof::Broken { reason: LaneError::Stopped.to_string() }),
-            (_, false) => Some(self.kvm_proof(&platform).await?),
-        };
-        let acceleration = resolve_acceleration(requested, &platform, proof.as_ref())?;
-        Ok(plan(&self.profile, &platform, &acceleration)?)
-    }
-
-    async fn kvm_proof(&self, platform: &Platform) -> Result<KvmProof, LaneError> {
-        Ok(prove_kvm(platform, &self.folder.join("kvm-trial"), KVM_TRIAL).await?)
+    async fn new_plan(&self, profile: &QemuProfile, kvm_gave_up: bool) -> Result<Plan, LaneError> {
+        let config = DetectConfig::new(self.search_path.clone());
+        let facts = Platform::inspect_or_detect(&config).await?;
+        let proof = kvm_gave_up.then(|| KvmProof::Broken { reason: LaneError::Stopped.to_string() });
+        let mut plan = plan_on(profile, &facts, proof).validated()?;
+        plan.development_log_root = log_root(&self.artifacts, &profile.root);
+        Ok(plan)
     }
 }
 
@@ -219,7 +275,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn store_plan(plan: &Plan, folder: &Path) -> std::io::Result<()> {
+/// Writes `plan.json` into `folder`.
+///
+/// # Errors
+/// It cannot be written.
+pub fn store_plan(plan: &Plan, folder: &Path) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(plan)?;
     std::fs::write(folder.join("plan.json"), text + "\n")
 }
@@ -237,7 +297,6 @@ fn folder_name(name: &str) -> String {
     if joined.is_empty() { "scenario".to_owned() } else { joined.to_owned() }
 }
 
-const KVM_TRIAL: Duration = Duration::from_secs(5);
 const FOLDER_NAME_CHARS: usize = 48;
 
 #[cfg(test)]

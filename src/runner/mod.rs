@@ -6,6 +6,7 @@
 
 mod discovery;
 mod execute;
+pub use execute::store_plan;
 pub mod project;
 mod warm;
 
@@ -19,6 +20,7 @@ pub use discovery::{DiscoveryError, discover};
 pub use project::{Project, ProjectError};
 
 use crate::journal::Journal;
+use crate::lane::AttachEnvironment;
 use crate::lane::warm::WarmMode;
 use crate::script::{Failure, FailureKind, LoadError, Scenario, Script, load};
 
@@ -47,6 +49,8 @@ pub struct RunOptions {
     pub fail_fast: bool,
     /// Whether scenarios start from saved machines.
     pub warm: WarmMode,
+    /// What the environment says about machines of somebody else's.
+    pub attach: AttachEnvironment,
 }
 
 /// What happens during a run, for reports.
@@ -218,7 +222,6 @@ pub async fn run(
     );
 
     let deadline = watch_deadline(options.timeout, cancel);
-    let profile = profile.qemu().expect("no other kind of profile loads");
     let mut executor = execute::Executor::new(profile, folder, &options, deadline.cancel.clone());
     let mut stop = false;
     for (script, scenario) in selected {
@@ -308,7 +311,10 @@ fn watch_deadline(timeout: Option<Duration>, cancel: &CancellationToken) -> RunD
 }
 
 /// Makes `artifacts/YYYYMMDD-HHMMSS`, with a number behind it when that is taken.
-fn new_run_folder(artifacts: &std::path::Path) -> std::io::Result<PathBuf> {
+///
+/// # Errors
+/// It cannot be made.
+pub fn new_run_folder(artifacts: &std::path::Path) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(artifacts)?;
     let name = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     for number in 1_u32.. {

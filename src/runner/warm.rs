@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::execute::chain;
 use crate::journal::{Body, Journal, Source};
 use crate::lane::bringup::{Start, UpOptions};
-use crate::lane::plan::{Accelerator, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, TICKET_FILE};
+use crate::lane::plan::{
+    Accelerator, MONITOR_SOCKET, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, TICKET_FILE,
+};
 use crate::lane::teardown::TeardownConfig;
 use crate::lane::warm::{SavedMachine, Seen, WarmKey, WarmMode, WarmStore};
 use crate::lane::{Lane, LaneError, Plan};
@@ -185,7 +187,7 @@ impl WarmLanes {
 
 /// What of this host's processor the guest sees: under emulation nothing.
 fn processor(plan: &Plan) -> String {
-    if plan.acceleration.resolved == Accelerator::Tcg {
+    if plan.acceleration.resolved == Some(Accelerator::Tcg) {
         return String::new();
     }
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -194,7 +196,7 @@ fn processor(plan: &Plan) -> String {
 
 /// Removes what a lane that did not come up left in its folder and another one would trip over.
 fn clear(folder: &Path) {
-    for name in [QMP_SOCKET, SPICE_SOCKET, TICKET_FILE] {
+    for name in [QMP_SOCKET, MONITOR_SOCKET, SPICE_SOCKET, TICKET_FILE] {
         let _ = std::fs::remove_file(folder.join(name));
     }
     for name in [SERIAL_LOG, QEMU_LOG] {

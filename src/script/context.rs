@@ -393,6 +393,10 @@ pub(super) fn machine_ended(end: &LaneEnd, what: &str, seen: &str) -> Failure {
             Failure::new(FailureKind::MachineEnded, format!("{what}: {}{seen}", end.how))
                 .hint("if the scenario makes the guest end here, wait with `t.lane:wait_for_shutdown()`")
         }
+        EndClass::Closed => Failure::new(FailureKind::LaneLost, format!("{what}: {}{seen}", end.how)).hint(
+            "if the guest powers off here, wait with `t.lane:wait_for_shutdown()`; a QMP socket lets the lane tell \
+             who ended the machine",
+        ),
         EndClass::Host | EndClass::TakenDown => {
             let failure = Failure::new(FailureKind::LaneLost, format!("{what}: {}{seen}", end.how));
             match end.how.contains("killed by signal 9") {

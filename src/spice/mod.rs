@@ -5,14 +5,16 @@
 //! [`Session::key_down`] and [`Session::key_up`] type. Nothing here judges, retries or knows about Lua, lanes
 //! or QEMU.
 //!
-//! Three layers, of which the first two are pure (no IO, no clock):
+//! Layers, of which all but the last are pure (no IO, no clock):
 //!
 //! - [`wire`]: bytes and messages; [`codec`]: encoded images and pixels; [`surface`]: pixels and drawing.
+//! - [`address`], [`vv`]: where a console is, as people and files say it.
 //! - [`channel`]: one state machine per channel, fed with messages and drained of frames and events.
 //! - `transport`, `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
 //!
 //! Start with [`session`], then [`channel`].
 
+pub mod address;
 pub mod channel;
 pub mod codec;
 mod driver;
@@ -23,8 +25,10 @@ mod supervisor;
 pub mod surface;
 mod ticket;
 mod transport;
+pub mod vv;
 pub mod wire;
 
+pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
 pub use channel::{Compression, Counters, KeyCode, KeyCodeError};
 pub use limits::Limits;
 pub use link::LinkError;

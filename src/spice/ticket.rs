@@ -18,6 +18,11 @@ pub struct Password(String);
 impl Password {
     /// What servers accept, in bytes.
     pub const LIMIT: usize = 60;
+
+    /// The text, for what cannot do without it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
 }
 
 impl From<String> for Password {

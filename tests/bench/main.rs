@@ -1,7 +1,7 @@
 //! Benchmarks of what a scenario's author feels: how soon a wait sees the screen, and what a call costs.
 //!
 //! `cargo bench` runs every section that needs no machine; `cargo bench --bench bench -- NAME…` runs the ones named.
-//! `lane` and `canonical` boot a machine and run only when they are named. `docs/benchmarks.md` says what each line
+//! `lane`, `canonical` and `restore` boot a machine and run only when they are named. `docs/benchmarks.md` says what each line
 //! means. Run by `cargo test` it takes a handful of samples, which shows that it still works and nothing else.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -16,6 +16,7 @@ mod pixels;
 #[path = "../it/spice/qemu.rs"]
 #[expect(dead_code, reason = "the tests do more with a machine")]
 mod qemu;
+mod restore;
 #[path = "../it/digest/screen.rs"]
 mod screen;
 mod stage;
@@ -25,7 +26,7 @@ use measure::Report;
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),
@@ -34,6 +35,7 @@ const SECTIONS: [Section; 8] = [
     ("pixels", true, pixels::run),
     ("lane", false, lane::run),
     ("canonical", false, canonical::run),
+    ("restore", false, restore::run),
 ];
 
 fn main() {

@@ -17,11 +17,17 @@ impl WarmKey {
     /// the version of the stored format.
     pub fn of(plan: &Plan, processor: &str) -> Self {
         let mut plan = plan.clone();
-        // Why it was decided so changes nothing about the machine.
+        // Why it was decided so and where runs put their folders changes nothing about the machine.
         plan.acceleration.why.clear();
+        plan.development_log_root.clear();
+        // What is too large for a hash is told apart by what the system says of it, which no plan shows.
+        let files = plan.firmware.iter().chain(&plan.inputs);
+        let identities: Vec<_> =
+            files.filter(|file| file.sha256.is_none()).map(|file| file.identity).collect();
+        let identities = serde_json::to_string(&identities).unwrap_or_default();
         // The plan is plain data, so it always serialises.
         let plan = serde_json::to_string(&plan).unwrap_or_default();
-        Self(sha256::label(format!("{FORMAT_VERSION}\0{processor}\0{plan}").as_bytes()))
+        Self(sha256::label(format!("{FORMAT_VERSION}\0{processor}\0{identities}\0{plan}").as_bytes()))
     }
 
     /// `sha256:<hex>`.

@@ -102,6 +102,26 @@ impl Lab {
         Some(Invocation::new(self, command).env("TERM", "xterm").env("SHELL", "/bin/sh"))
     }
 
+    /// The same as the user `nobody`, for root only; nothing where no tool changes users, and says so. The folder can
+    /// then be looked at by everybody.
+    pub(crate) fn command_as_nobody(&self, test: &str, arguments: &[&str]) -> Option<Invocation<'_>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if Command::new("setpriv").arg("--version").stdout(Stdio::null()).status().is_err() {
+            skipped(test, "no `setpriv` to change users");
+            return None;
+        }
+        std::fs::set_permissions(&self.root, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // The program may lie where nobody else can go. Copied by another process: what a thread here had open for
+        // writing may be busy when it is to be run.
+        let copy = self.path("backstaff");
+        if !copy.exists() {
+            assert!(Command::new("cp").arg(BACKSTAFF).arg(&copy).status().unwrap().success());
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy).args(arguments);
+        Some(Invocation::new(self, command))
+    }
+
     /// Runs `backstaff` with these arguments to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         self.command(arguments).run()
@@ -109,7 +129,29 @@ impl Lab {
 
     /// The run's folder, when there was exactly one run.
     pub(crate) fn run_folder(&self) -> PathBuf {
-        only(&self.path("logs"))
+        let folders = self.run_folders();
+        let [folder] = &*folders else { panic!("one run wanted, got {folders:?}") };
+        folder.clone()
+    }
+
+    /// The folders of all runs, the oldest first.
+    pub(crate) fn run_folders(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path("logs")).unwrap();
+        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        folders.retain(|folder| !folder.ends_with("warm"));
+        folders.sort();
+        folders
+    }
+
+    /// The folder of the only saved machine.
+    pub(crate) fn saved_machine(&self) -> PathBuf {
+        only(&self.path("logs/warm"))
+    }
+
+    /// The journal of the only scenario's first attempt in the newest run.
+    pub(crate) fn newest_journal(&self) -> String {
+        let run = self.run_folders().pop().unwrap();
+        std::fs::read_to_string(only(&run).join("attempt-1/journal.ndjson")).unwrap()
     }
 
     /// The folder of the only attempt of the only scenario of the only run.
@@ -509,8 +551,16 @@ const BACKSTAFF: &str = env!("CARGO_BIN_EXE_backstaff");
 const DEADLINE: Duration = Duration::from_secs(120);
 const MACHINES: usize = 2;
 /// Whatever of the environment changes what is said.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 18] = [
+    "BACKSTAFF_CONTROL_SOCKET",
     "BACKSTAFF_LANE",
+    "BACKSTAFF_QMP",
+    "BACKSTAFF_SERIAL_LOG",
+    "BACKSTAFF_SPICE",
+    "BACKSTAFF_SPICE_PASSWORD",
+    "BACKSTAFF_SPICE_PASSWORD_FILE",
+    "BACKSTAFF_VV",
+    "BACKSTAFF_WARM",
     "CI",
     "CLICOLOR",
     "CLICOLOR_FORCE",

@@ -1,6 +1,8 @@
 //! Integration tests of `backstaff::cli`.
 mod digest;
+mod doctor;
 pub(crate) mod lab;
+mod lanes;
 pub(crate) mod rom;
 mod signals;
 mod terminal;

@@ -64,6 +64,7 @@ fn a_lane_that_is_not_there_names_the_near_miss_and_where_it_was_looked_for() {
     hint: known lanes: east, west; searched for `*.toml` in
       [lab]/more
       [lab]/lanes
+      [lab]
       [lab]/scenarios/lanes
     "#);
     let text = refused(&lab, &["run", "a.lua", "--lane", "../lanes/east"], 3);

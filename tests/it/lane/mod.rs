@@ -6,6 +6,7 @@
 )]
 
 mod argv;
+mod attach;
 mod control;
 mod kvm;
 mod process;
@@ -13,5 +14,6 @@ mod profiles;
 mod qmp;
 mod screendump;
 mod serial;
+pub(crate) mod somebody;
 mod support;
 mod teardown;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backstaff::lane::process::QemuProcess;
-use backstaff::lane::serial::{SerialEvent, follow};
+use backstaff::lane::serial::{SerialEvent, follow, follow_from_end};
 use tokio::sync::mpsc::Receiver;
 
 use super::support::{PATIENCE, platform_or_skip, spawn};
@@ -81,6 +81,76 @@ async fn a_prompt_is_told_once_and_its_line_comes_whole() {
     let mut log = std::fs::File::options().append(true).open(folder.path().join("serial.log")).unwrap();
     std::io::Write::write_all(&mut log, b"root\r\n").unwrap();
     assert_eq!(text_of(next(&mut events).await), ("line", "login: root".to_owned()));
+}
+
+/// A log of somebody else's that is followed until the sender goes.
+fn follow_theirs(path: &std::path::Path) -> (Receiver<SerialEvent>, tokio::sync::oneshot::Sender<()>) {
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let (events, _task) = follow_from_end(path).unwrap().until(stopped);
+    (events, stop)
+}
+
+async fn line(events: &mut Receiver<SerialEvent>) -> String {
+    loop {
+        match next(events).await {
+            Some(SerialEvent::Line(line)) => return line.text,
+            Some(SerialEvent::Prompt(_)) => {}
+            None => panic!("the end"),
+        }
+    }
+}
+
+fn append(path: &std::path::Path, text: &str) {
+    let mut log = std::fs::File::options().append(true).create(true).open(path).unwrap();
+    std::io::Write::write_all(&mut log, text.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_of_somebody_elses_is_followed_from_its_end_until_told_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("theirs.log");
+    append(&log, "before\nlog");
+    let (mut events, stop) = follow_theirs(&log);
+    append(&log, "in\nafter\ncut");
+    assert_eq!(line(&mut events).await, "in");
+    assert_eq!(line(&mut events).await, "after");
+    drop(stop);
+    assert_eq!(line(&mut events).await, "cut");
+    assert_eq!(next(&mut events).await, None);
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_short_or_replaced_is_read_from_its_new_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("theirs.log");
+    append(&log, "a long line that was there before\n");
+    let (mut events, _stop) = follow_theirs(&log);
+    append(&log, "unfinished");
+    assert!(matches!(next(&mut events).await, Some(SerialEvent::Prompt(_))));
+    std::fs::write(&log, "").unwrap();
+    assert_eq!(line(&mut events).await, "unfinished");
+    append(&log, "cut short\n");
+    assert_eq!(line(&mut events).await, "cut short");
+
+    append(&log, "last words\n");
+    std::fs::rename(&log, folder.path().join("theirs.log.1")).unwrap();
+    assert_eq!(line(&mut events).await, "last words");
+    append(&log, "replaced\n");
+    assert_eq!(line(&mut events).await, "replaced");
+    append(&log, "and goes on\n");
+    assert_eq!(line(&mut events).await, "and goes on");
+}
+
+#[tokio::test]
+async fn a_log_that_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(follow_from_end(&folder.path().join("none")).is_err());
+    let error = follow_from_end(folder.path()).unwrap_err();
+    assert_eq!(error.source.to_string(), "not a regular file");
+    // Opening a pipe would wait for its writer.
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(follow_from_end(&pipe).unwrap_err().source.to_string(), "not a regular file");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Integration tests of `backstaff::runner`: whole runs of the program against real machines.
+mod attached;
 mod folders;
 mod lanes;
 mod rewind;
 mod runaway;
 mod selection;
 mod verdicts;
+mod warm;

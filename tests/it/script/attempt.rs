@@ -158,6 +158,18 @@ async fn a_wait_ends_when_its_machine_does() {
 }
 
 #[tokio::test]
+async fn a_console_that_somebody_closed_is_an_end_only_where_one_is_waited_for() {
+    let machine = TestMachine::new();
+    machine.end(EndClass::Closed, "the console was closed by the other side");
+    let outcome = machine.run("t.lane:wait_for_shutdown()").await;
+    assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
+    let failure = failure(machine.run("t:step('looking', function()\nt.digest:wait_for(any) end)").await);
+    assert_eq!((failure.kind, failure.steps.join("/")), (FailureKind::LaneLost, "looking".to_owned()));
+    assert_eq!(failure.place.as_ref().map(|place| place.line), Some(3));
+    assert!(failure.message.contains("closed by the other side"), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn a_shutdown_that_is_waited_for_is_a_success() {
     let machine = TestMachine::new();
     machine.serial("last words");

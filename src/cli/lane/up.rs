@@ -1,0 +1,173 @@
+//! `backstaff lane up`: holds a lane in the foreground for people to join.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::super::args::ColorChoice;
+use super::super::exit::ExitCode;
+use super::super::run::{Refusal, chain, complain, look, watch_signals};
+use crate::journal::{Body, Cursor, Journal};
+use crate::lane::bringup::{Start, UpOptions};
+use crate::lane::handle::LaneEnd;
+use crate::lane::inspect::plan_on;
+use crate::lane::join::Joining;
+use crate::lane::plan::log_root;
+use crate::lane::platform_detect::DetectConfig;
+use crate::lane::teardown::TeardownConfig;
+use crate::lane::{Lane, LaneError, Platform, Profile};
+use crate::report;
+use crate::report::style::Look;
+use crate::runner::{self, Project};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Ctrl-C takes the lane down; once more does so at once.\n\nExit codes: 0 the guest powered off, 3 the \
+profile does not load, 16 the lane did not come up or was lost, 130 ended by Ctrl-C.\n\nExamples:\n  backstaff lane up \
+sextant\n  backstaff lane up sextant --lane-dir other/lanes --artifacts build/logs"
+)]
+pub(in crate::cli) struct UpCommand {
+    /// The lane; profiles are `NAME.toml` in `scenarios/lanes`, in the project's `lanes`, or in `--lane-dir`.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// A further folder with lane profiles, searched first.
+    #[arg(long, value_name = "DIR")]
+    lane_dir: Vec<PathBuf>,
+    /// Where the lane's folder is made.
+    #[arg(long, value_name = "DIR", default_value = "logs")]
+    artifacts: PathBuf,
+}
+
+pub(super) fn run(command: &UpCommand, color: ColorChoice) -> ExitCode {
+    let look = look(color);
+    let profile = match load(command) {
+        Ok(profile) => profile,
+        Err(refusal) => return refusal.say(look),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(look, &format!("cannot start the runtime: {error}"), None);
+            return ExitCode::LANE_FAILED;
+        }
+    };
+    runtime.block_on(hold_until_signal(profile, command, look))
+}
+
+fn load(command: &UpCommand) -> Result<Profile, Refusal> {
+    let cwd =
+        std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
+    let project = Project::find(Path::new("scenarios"), &command.lane_dir, &cwd)?;
+    Ok(project.profile(&command.name)?)
+}
+
+async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) -> ExitCode {
+    let Profile::Qemu(profile) = profile else {
+        let hint = "`backstaff run --lane NAME` runs scenarios on it";
+        complain(
+            look,
+            &format!("lane \"{}\" runs already, and is somebody else's", command.name),
+            Some(hint),
+        );
+        return ExitCode::USAGE;
+    };
+    let cancel = CancellationToken::new();
+    let received = match watch_signals(&cancel, look, || {}) {
+        Ok(received) => received,
+        Err(error) => {
+            complain(look, &format!("cannot watch for signals: {error}"), None);
+            return ExitCode::LANE_FAILED;
+        }
+    };
+    let held = async {
+        let config = DetectConfig::new(std::env::var_os("PATH").unwrap_or_default());
+        let facts = Platform::inspect_or_detect(&config).await?;
+        let mut plan = plan_on(&profile, &facts, None).validated()?;
+        plan.development_log_root = log_root(&command.artifacts, &profile.root);
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LaneError::Prepare { path, source }
+        };
+        let folder = runner::new_run_folder(&command.artifacts).map_err(failed(&command.artifacts))?;
+        // Absolute, as others come from elsewhere.
+        let folder = std::fs::canonicalize(&folder).map_err(failed(&folder))?;
+        let journal = Journal::create(&folder.join("journal.ndjson")).map_err(failed(&folder))?;
+        runner::store_plan(&plan, &folder).map_err(failed(&folder))?;
+        let telling = tokio::spawn(tell(journal.clone(), look));
+        let options = UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true };
+        let up = Lane::up_with(options, &journal, &cancel).await;
+        telling.abort();
+        let result = match up {
+            Ok(mut lane) => {
+                lane.release_console().await;
+                let joining = Joining::prepare(&plan, &folder);
+                let pid = lane.pid();
+                match joining.and_then(|joining| say(&report::lane::joining(&joining, pid, look))) {
+                    Ok(()) => Ok(wait(lane, &folder, &cancel).await),
+                    Err(source) => {
+                        lane.down(TeardownConfig::default()).await;
+                        Err(LaneError::Prepare { path: folder.clone(), source })
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+        result
+    };
+    let result = held.await;
+    match (received.number(), result) {
+        (Some(number), _) => ExitCode::signal(number),
+        (None, Ok(Some(end))) => {
+            let _ = say(&format!("{}\n", end.how));
+            if end.class.by_guest() { ExitCode::PASSED } else { ExitCode::LANE_FAILED }
+        }
+        (None, Ok(None)) => ExitCode::PASSED,
+        (None, Err(error)) => {
+            complain(look, &format!("lane \"{}\": {}", command.name, chain(&error)), error.hint().as_deref());
+            ExitCode::LANE_FAILED
+        }
+    }
+}
+
+/// Holds the lane until it ends or somebody wants it to; returns how it ended by itself.
+async fn wait(lane: Lane, folder: &Path, cancel: &CancellationToken) -> Option<LaneEnd> {
+    let mut ended: watch::Receiver<Option<LaneEnd>> = lane.handle().ended;
+    // Both arms only observe.
+    let end = tokio::select! {
+        end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()),
+        () = cancel.cancelled() => None,
+    };
+    lane.down(TeardownConfig::default()).await;
+    Joining::forget(folder);
+    end
+}
+
+/// Says what the lane is waiting for, until it is told to stop.
+async fn tell(journal: Journal, look: Look) {
+    let mut read = Cursor::default();
+    let mut newest = journal.watch();
+    loop {
+        for event in journal.all_after(read) {
+            read = Cursor(event.seq);
+            if matches!(event.body, Body::LaneState { .. } | Body::Gate { .. } | Body::Acceleration { .. })
+                && let Some(line) = report::lane::progress(&event, look)
+            {
+                let _ = say(&line);
+            }
+        }
+        if newest.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn say(text: &str) -> std::io::Result<()> {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // A reader that went away, as `| head` does, takes nothing away from the lane.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,88 @@
+//! What can be wrong with what somebody said about their machine. Each error names the variable or key that said it.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::attach_settings::{Origin, PASSWORD, PASSWORD_FILE, QMP, SERIAL_LOG, SPICE, VV};
+use super::qmp::{QmpConnectError, QmpError};
+use super::serial::SerialError;
+use crate::spice::address::AddressError;
+use crate::spice::vv::VvError;
+use crate::spice::{LinkError, SessionError, TargetError};
+
+/// Why a lane is not attached. Passwords are in none of it.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is what its message says")]
+pub enum AttachError {
+    #[error("{first} and {second} both say where the console is")]
+    TwoConsoles { first: Origin, second: Origin },
+    #[error("{first} and {second} both say what the ticket is")]
+    TwoPasswords { first: Origin, second: Origin },
+    #[error("{origin} names a control socket, and this version cannot attach through one yet")]
+    ControlSocket { origin: Origin },
+    #[error("{origin} is no address")]
+    Address { origin: Origin, source: AddressError },
+    #[error("read the connection file {path:?} ({origin})")]
+    VvRead { origin: Origin, path: PathBuf, source: io::Error },
+    #[error("{path:?} ({origin}) is no connection file")]
+    Vv { origin: Origin, path: PathBuf, source: VvError },
+    #[error("delete the connection file {path:?} ({origin}), as it asks for")]
+    VvDelete { origin: Origin, path: PathBuf, source: io::Error },
+    #[error("the console that {origin} names cannot be opened")]
+    Target { origin: Origin, source: TargetError },
+    #[error("read the ticket from {path:?} ({origin})")]
+    PasswordFile { origin: Origin, path: PathBuf, source: io::Error },
+    #[error("open the console that {origin} names")]
+    Console { origin: Origin, source: SessionError },
+    #[error("the serial log that {origin} names")]
+    SerialLog { origin: Origin, source: SerialError },
+    #[error("attach to QMP at {path:?} ({origin})")]
+    Qmp { origin: Origin, path: PathBuf, source: QmpConnectError },
+}
+
+impl AttachError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::TwoConsoles { .. } | Self::TwoPasswords { .. } => "unset one of them".to_owned(),
+            Self::ControlSocket { .. } => {
+                format!("name the machine's own console with {SPICE} or {VV}, and unset this one")
+            }
+            Self::Address { source, .. } => source.hint().to_owned(),
+            Self::VvRead { .. } => {
+                "is the path right? viewers delete such a file once they have read it; fetch a new one".to_owned()
+            }
+            Self::Vv { .. } => {
+                "it begins with `[virt-viewer]` and has `type=spice`, a `host`, and a `port`".to_owned()
+            }
+            Self::VvDelete { .. } => {
+                "it holds a password and says `delete-this-file=1`; let its folder be written to".to_owned()
+            }
+            Self::Target { source, .. } => source.hint().to_owned(),
+            Self::PasswordFile { .. } => format!("{PASSWORD_FILE} names a file that holds the ticket and nothing else"),
+            Self::Console { source: error @ SessionError::Link { source, .. }, .. } => match source {
+                LinkError::Refused(code) if *code == crate::spice::wire::link::LinkCode::PERMISSION_DENIED => format!(
+                    "the ticket is wrong, missing, or expired; it comes from {PASSWORD}, {PASSWORD_FILE}, `password=` \
+                     of the address, or the connection file"
+                ),
+                _ => error.hint().unwrap_or(IS_IT_THERE).to_owned(),
+            },
+            Self::Console { source, .. } => source.hint().unwrap_or(IS_IT_THERE).to_owned(),
+            Self::SerialLog { .. } => format!(
+                "the file must be there, and be readable, before the lane is attached (QEMU: `-serial file:PATH`); \
+                 without {SERIAL_LOG} scenarios that need it are skipped"
+            ),
+            Self::Qmp { source: QmpConnectError::Negotiate(QmpError::Timeout { .. }), .. } => {
+                "QEMU talks to one client at a time on a QMP socket, and somebody else seems to be connected to this \
+                 one; start the machine with a second `-qmp`"
+                    .to_owned()
+            }
+            Self::Qmp { .. } => format!(
+                "is the machine running, with `-qmp unix:PATH,server=on,wait=off`? without {QMP} scenarios that need \
+                 it are skipped"
+            ),
+        }
+    }
+}
+
+const IS_IT_THERE: &str = "is the machine running, and is this its SPICE address?";
