@@ -297,13 +297,13 @@ local Digest = {}
 ---@return backstaff.DigestFrame|backstaff.DigestRecord
 function Digest:wait_for(wanted, options) end
 
----The newest digest, or `nil` when there was none. Does not wait.
+---The newest digest, or `nil` when there was none since the machine began or was put back. Does not wait.
 ---
 ---Example: `local now = t.digest:latest()`
 ---@return backstaff.DigestFrame?
 function Digest:latest() end
 
----All digests so far, oldest first. Does not wait.
+---All digests so far, oldest first, also those of a past that `t.lane:restore` undid. Does not wait.
 ---
 ---Example: `expect(t.digest:history()):increases("frame_counter")`
 ---@return backstaff.DigestFrame[]
@@ -364,13 +364,14 @@ local Serial = {}
 ---@return backstaff.SerialLine
 function Serial:wait_for(wanted, options) end
 
----All complete lines so far. Does not wait.
+---All complete lines so far, also those of a past that `t.lane:restore` undid. Does not wait.
 ---
 ---Example: `t:log(#t.serial:lines())`
 ---@return string[]
 function Serial:lines() end
 
----Waits until the guest has written its drain to the end, and returns it, from the beginning.
+---Waits until the guest has written its drain to the end, and returns it, from the beginning. Drains from before the
+---machine was reset or put back do not count.
 ---
 ---Example: `expect(t.serial:drain()):never_decreases("t")`
 ---@param options? backstaff.WaitOptions
@@ -425,6 +426,63 @@ function Lane:name() end
 ---Example: `t:log(t.lane:folder())`
 ---@return string
 function Lane:folder() end
+
+---What the lane can do, sorted.
+---
+---Example: `if #t.lane:capabilities() < 6 then t:log("a plain lane") end`
+---@return backstaff.Capability[]
+function Lane:capabilities() end
+
+---Stops the machine's clock and processors; what it said before has arrived by then. Needs "qmp". A wait for something
+---the machine would have to do runs into its deadline.
+---
+---Example: `t.lane:pause()`
+function Lane:pause() end
+
+---Lets a paused machine go on; does nothing to one that runs. Needs "qmp".
+---
+---Example: `t.lane:resume()`
+function Lane:resume() end
+
+---Whether the machine rests, whoever made it. Needs "qmp".
+---
+---Example: `expect(t.lane:is_paused()):equals(false)`
+---@return boolean
+function Lane:is_paused() end
+
+---Presses the reset button and returns when the machine has begun anew, also on a lane that a reset by the guest would
+---end; a paused machine stays paused. What it said before lies behind all later waits. Needs "qmp".
+---
+---Example: `t.lane:reset() t.digest:wait_for(any)`
+function Lane:reset() end
+
+---Presses the power button and returns at once. What comes of it is the guest's business: many ignore it. Needs "qmp".
+---
+---Example: `t.lane:powerdown() t.lane:wait_for_shutdown { timeout = 30 }`
+function Lane:powerdown() end
+
+---Keeps the machine as it is now, its memory, devices and disks, until it ends, in place of an earlier snapshot of that
+---name. It rests for a moment meanwhile. Needs "snapshot".
+---
+---Example: `t.lane:snapshot("logged-in")`
+---@param name string  1 to 64 of the characters A-Z a-z 0-9 . _ -
+function Lane:snapshot(name) end
+
+---Puts the machine back to a snapshot of this scenario and returns when its screen shows that; a paused machine stays
+---paused. What it said before lies behind all later waits. Needs "snapshot".
+---
+---Example: `t.lane:restore("logged-in")`
+---@param name string
+function Lane:restore(name) end
+
+---Sends a QMP command that the profile allows, by default those that only ask, and returns QEMU's answer: `null` is
+---`nil`. Raises kind "usage" when it is not allowed, "script" with QEMU's words when QEMU refuses. Needs "qmp".
+---
+---Example: `local status = t.lane:qmp("query-status").status`
+---@param command string  Such as "query-status".
+---@param arguments? table<string, any>  An empty table in it is an object, not a list. Default: none.
+---@return any
+function Lane:qmp(command, arguments) end
 
 ---Waits until the guest ends the machine: a power-off, or a reset where the lane ends with one. Raises "lane_lost" when
 ---something else ends it.

@@ -39,6 +39,10 @@ pub trait Console: Send + Sync {
     /// `look` must be short.
     fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool;
 
+    /// Whether a screen that is taken away and given back, as large as before, keeps its pixels. While a machine is put
+    /// back to a snapshot it must; a console on which that cannot happen has nothing to do.
+    fn hold_screen(&self, _holds: bool) {}
+
     /// Closes this end of the console in an orderly way.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

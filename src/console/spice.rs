@@ -111,6 +111,10 @@ impl Console for SpiceConsole {
         looked == Some(true)
     }
 
+    fn hold_screen(&self, holds: bool) {
+        self.session.hold_screen(holds);
+    }
+
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.session.shutdown())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use visual_digest::{Digest, Record};
+use visual_digest::{ChannelHashes, Digest, Record};
 
 /// One entry of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -153,6 +153,15 @@ pub enum Body {
         /// Why it was not done.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<String>,
+    },
+    /// What the machine says from here on it says from an earlier point: from a snapshot, or from its beginning.
+    PutBack {
+        /// The snapshot's name; none for a reset.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        snapshot: Option<String>,
+        /// The hashes of the digest that was seen last before the snapshot.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        hashes: Option<ChannelHashes>,
     },
     /// An event QEMU sent over QMP.
     QmpEvent {
@@ -354,6 +363,7 @@ impl Body {
             Self::Teardown { .. } => "teardown",
             Self::Warm { .. } => "warm",
             Self::LaneCommand { .. } => "lane_command",
+            Self::PutBack { .. } => "put_back",
             Self::QmpEvent { .. } => "qmp_event",
             Self::SerialLine { .. } => "serial_line",
             Self::SerialPrompt { .. } => "serial_prompt",

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{MachineControl, Sign};
+use super::control::MachineControl;
 use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
 use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
@@ -245,7 +245,9 @@ async fn bring_up(
     state(journal, "ready", restored);
     let control = MachineControl::new(qmp, journal.clone(), plan.qmp_allow.clone(), plan.exits_on_reset);
     let control = match plan.is_warmable() {
-        true => control.with_snapshots(Snapshots::new(folder.to_owned(), plan.private_nodes()), sign(plan)),
+        true => {
+            control.with_snapshots(Snapshots::new(folder.to_owned(), plan.private_nodes()), console.clone())
+        }
         false => control,
     };
     Ok(LaneHandle {
@@ -255,15 +257,6 @@ async fn bring_up(
         control: Some(control),
         ended,
     })
-}
-
-/// By what a machine of this plan shows that it goes on.
-fn sign(plan: &Plan) -> Sign {
-    match &plan.capabilities {
-        all if all.contains(&Capability::Digest) => Sign::Digest,
-        all if all.contains(&Capability::Screen) => Sign::Draw,
-        _ => Sign::Nothing,
-    }
 }
 
 fn argv_of(plan: &Plan, start: Start<'_>) -> Vec<String> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 use tokio::sync::broadcast::error::RecvError;
+use visual_digest::ChannelHashes;
 
 use super::profile::QmpAllow;
-use super::qmp::{QmpClient, QmpError};
+use super::qmp::{QmpClient, QmpEnd, QmpError};
 use super::snapshot::{SnapshotError, Snapshots};
+use crate::console::Console;
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// A machine's controls. A clone controls the same machine.
@@ -26,16 +29,9 @@ struct Inner {
     allow: QmpAllow,
     exits_on_reset: bool,
     snapshots: Option<Snapshots>,
-    /// What shows that the machine goes on.
-    sign: Sign,
-}
-
-/// By what a machine shows that it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sign {
-    Digest,
-    Draw,
-    Nothing,
+    console: Option<Arc<dyn Console>>,
+    /// Taken while something is done to the machine.
+    turn: Mutex<()>,
 }
 
 /// Why the machine did not do it.
@@ -92,17 +88,16 @@ impl ControlError {
 
 impl MachineControl {
     pub(super) fn new(qmp: QmpClient, journal: Journal, allow: QmpAllow, exits_on_reset: bool) -> Self {
-        let inner = Inner { qmp, journal, allow, exits_on_reset, snapshots: None, sign: Sign::Nothing };
-        Self { inner: Arc::new(inner) }
+        let (snapshots, console, turn) = (None, None, Mutex::default());
+        Self { inner: Arc::new(Inner { qmp, journal, allow, exits_on_reset, snapshots, console, turn }) }
     }
 
-    /// The same machine, which takes snapshots.
-    pub(super) fn with_snapshots(self, snapshots: Snapshots, sign: Sign) -> Self {
+    /// The same machine, which takes snapshots, with its console if it has one.
+    pub(super) fn with_snapshots(self, snapshots: Snapshots, console: Option<Arc<dyn Console>>) -> Self {
         let Inner { qmp, journal, allow, exits_on_reset, .. } = &*self.inner;
         let (qmp, journal, allow) = (qmp.clone(), journal.clone(), allow.clone());
-        let exits_on_reset = *exits_on_reset;
-        let snapshots = Some(snapshots);
-        Self { inner: Arc::new(Inner { qmp, journal, allow, exits_on_reset, snapshots, sign }) }
+        let (exits_on_reset, snapshots, turn) = (*exits_on_reset, Some(snapshots), Mutex::default());
+        Self { inner: Arc::new(Inner { qmp, journal, allow, exits_on_reset, snapshots, console, turn }) }
     }
 
     /// Stops the machine's clock and processors.
@@ -110,7 +105,8 @@ impl MachineControl {
     /// # Errors
     /// QEMU refuses or is gone.
     pub async fn pause(&self) -> Result<(), ControlError> {
-        self.noted("pause", None, async { self.execute("stop", Value::Null).await.map(drop) }).await
+        let inner = Arc::clone(&self.inner);
+        self.carry_out("pause", None, async move { inner.execute("stop", Value::Null).await.map(drop) }).await
     }
 
     /// Lets a paused machine go on.
@@ -118,42 +114,27 @@ impl MachineControl {
     /// # Errors
     /// QEMU refuses or is gone.
     pub async fn resume(&self) -> Result<(), ControlError> {
-        self.noted("resume", None, async { self.execute("cont", Value::Null).await.map(drop) }).await
+        let inner = Arc::clone(&self.inner);
+        self.carry_out("resume", None, async move { inner.execute("cont", Value::Null).await.map(drop) })
+            .await
+    }
+
+    /// Whether the machine rests, whoever made it.
+    ///
+    /// # Errors
+    /// QEMU refuses or is gone.
+    pub async fn is_paused(&self) -> Result<bool, ControlError> {
+        Ok(!self.inner.is_running().await?)
     }
 
     /// Presses the reset button and returns when the machine has begun anew, also on a lane that a reset by the *guest*
-    /// would end.
+    /// would end; a paused machine stays paused. What the machine says afterwards lies after the cursor returned.
     ///
     /// # Errors
     /// QEMU refuses or is gone, or there was no reset in time.
-    pub async fn reset(&self) -> Result<(), ControlError> {
-        self.noted("reset", None, self.reset_unnoted()).await
-    }
-
-    async fn reset_unnoted(&self) -> Result<(), ControlError> {
-        let action = |reboot: &str| json!({ "reboot": reboot });
-        let mut events = self.inner.qmp.subscribe();
-        if self.inner.exits_on_reset {
-            self.execute("set-action", action("reset")).await?;
-        }
-        self.execute("system_reset", Value::Null).await?;
-        let has_reset = async {
-            let Some(events) = events.as_mut() else { return };
-            loop {
-                match events.recv().await {
-                    Ok(event) if event.name == "RESET" => return,
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return,
-                }
-            }
-        };
-        let what = "the machine's reset";
-        let timed_out = |_| ControlError::Timeout { what, after: ANSWER };
-        tokio::time::timeout(ANSWER, has_reset).await.map_err(timed_out)?;
-        if self.inner.exits_on_reset {
-            self.execute("set-action", action("shutdown")).await?;
-        }
-        Ok(())
+    pub async fn reset(&self) -> Result<Cursor, ControlError> {
+        let inner = Arc::clone(&self.inner);
+        self.carry_out("reset", None, async move { inner.reset().await }).await
     }
 
     /// Presses the power button. What the guest makes of it is its own business.
@@ -161,8 +142,9 @@ impl MachineControl {
     /// # Errors
     /// QEMU refuses or is gone.
     pub async fn powerdown(&self) -> Result<(), ControlError> {
-        self.noted("powerdown", None, async { self.execute("system_powerdown", Value::Null).await.map(drop) })
-            .await
+        let inner = Arc::clone(&self.inner);
+        let run = async move { inner.execute("system_powerdown", Value::Null).await.map(drop) };
+        self.carry_out("powerdown", None, run).await
     }
 
     /// Sends a QMP command that the profile allows, and returns its answer.
@@ -170,14 +152,14 @@ impl MachineControl {
     /// # Errors
     /// The profile does not allow it, or QEMU refuses or is gone.
     pub async fn qmp(&self, command: &str, arguments: Map<String, Value>) -> Result<Value, ControlError> {
-        let run = async {
-            if !self.inner.allow.allows(command) {
-                let (command, allowed) = (command.to_owned(), self.inner.allow.0.clone());
-                return Err(ControlError::NotAllowed { command, allowed });
+        let (inner, name) = (Arc::clone(&self.inner), command.to_owned());
+        let run = async move {
+            if !inner.allow.allows(&name) {
+                return Err(ControlError::NotAllowed { command: name, allowed: inner.allow.0.clone() });
             }
-            self.execute(command, Value::Object(arguments)).await
+            inner.execute(&name, Value::Object(arguments)).await
         };
-        self.noted("qmp", Some(command), run).await
+        self.carry_out("qmp", Some(command), run).await
     }
 
     /// Keeps the machine as it is now under `name`, for as long as this machine runs.
@@ -185,11 +167,8 @@ impl MachineControl {
     /// # Errors
     /// The name is none, the lane takes no snapshots, or QEMU refuses or is gone.
     pub async fn snapshot(&self, name: &str) -> Result<(), ControlError> {
-        let run = async {
-            let snapshots = self.inner.snapshots.as_ref().ok_or(ControlError::NoSnapshots)?;
-            Ok(snapshots.save(&self.inner.qmp, name).await?)
-        };
-        self.noted("snapshot", Some(name), run).await
+        let (inner, own) = (Arc::clone(&self.inner), name.to_owned());
+        self.carry_out("snapshot", Some(name), async move { inner.snapshot(own).await }).await
     }
 
     /// Puts the machine back to the snapshot `name`, and returns when it has shown that it goes on from there; a paused
@@ -199,30 +178,159 @@ impl MachineControl {
     /// # Errors
     /// There is no such snapshot, the machine does not go on, or QEMU refuses or is gone.
     pub async fn restore(&self, name: &str) -> Result<Cursor, ControlError> {
-        self.noted("restore", Some(name), self.restore_unnoted(name)).await
+        let (inner, own) = (Arc::clone(&self.inner), name.to_owned());
+        self.carry_out("restore", Some(name), async move { inner.restore(&own).await }).await
     }
 
-    async fn restore_unnoted(&self, name: &str) -> Result<Cursor, ControlError> {
-        let Inner { qmp, journal, snapshots, sign, .. } = &*self.inner;
-        let snapshots = snapshots.as_ref().ok_or(ControlError::NoSnapshots)?;
-        snapshots.check(name).await?;
-        let was_running = self.execute("query-status", Value::Null).await?["running"] == true;
-        self.execute("stop", Value::Null).await?;
-        // What was drawn before is on its way still.
-        tokio::time::sleep(LAST_DRAWS).await;
-        let before = Cursor(journal.newest());
-        let loaded = snapshots.load(qmp, name).await;
+    /// Does one thing after the other, each to its end also when nobody waits for it any more: a machine that was given
+    /// up half way through a reset would take every later one for its end.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        command: &'static str,
+        detail: Option<&str>,
+        run: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let (inner, detail) = (Arc::clone(&self.inner), detail.map(str::to_owned));
+        let task = tokio::spawn(async move {
+            let _turn = inner.turn.lock().await;
+            let began = Instant::now();
+            let result = run.await;
+            let body = Body::LaneCommand {
+                command: command.to_owned(),
+                detail,
+                took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                error: result.as_ref().err().map(ToString::to_string),
+            };
+            inner.journal.append(Source::Lane, body);
+            result
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(QmpError::Ended { command: command.to_owned(), reason: QmpEnd::Closed }.into()),
+        }
+    }
+}
+
+impl Inner {
+    async fn reset(&self) -> Result<Cursor, ControlError> {
+        let was_running = self.come_to_rest().await?;
+        let since = self.put_back(None, None);
+        let reset = self.reset_at_rest().await;
+        if was_running {
+            self.execute("cont", Value::Null).await?;
+        }
+        reset.map(|()| since)
+    }
+
+    async fn reset_at_rest(&self) -> Result<(), ControlError> {
+        let action = |reboot: &str| json!({ "reboot": reboot });
+        let mut events = self.qmp.subscribe();
+        if self.exits_on_reset {
+            self.execute("set-action", action("reset")).await?;
+        }
+        let has_reset = async {
+            self.execute("system_reset", Value::Null).await?;
+            let Some(events) = events.as_mut() else { return Ok(()) };
+            loop {
+                match events.recv().await {
+                    Ok(event) if event.name == "RESET" => return Ok(()),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Ok(()),
+                }
+            }
+        };
+        let what = "the machine's reset";
+        let timed_out = |_| ControlError::Timeout { what, after: ANSWER };
+        let reset = tokio::time::timeout(ANSWER, has_reset).await.map_err(timed_out).flatten();
+        if self.exits_on_reset {
+            self.execute("set-action", action("shutdown")).await?;
+        }
+        reset
+    }
+
+    async fn snapshot(&self, name: String) -> Result<(), ControlError> {
+        let snapshots = self.snapshots.as_ref().ok_or(ControlError::NoSnapshots)?;
+        Ok(snapshots.save(&self.qmp, &name, self.hashes()).await?)
+    }
+
+    async fn restore(&self, name: &str) -> Result<Cursor, ControlError> {
+        let snapshots = self.snapshots.as_ref().ok_or(ControlError::NoSnapshots)?;
+        let hashes = snapshots.hashes_of(name).await?;
+        let was_running = self.come_to_rest().await?;
+        self.hold_screen(true);
+        let loaded = snapshots.load(&self.qmp, name).await;
+        // A machine that rests sends the picture it was put back to.
+        let settled = self.settle().await;
+        self.hold_screen(false);
+        let since = self.put_back(Some(name), hashes);
         if was_running {
             self.execute("cont", Value::Null).await?;
         }
         loaded?;
-        if was_running {
-            let what = "a restored machine's next picture";
-            let shows = sign.shows(journal, before);
-            let timed_out = |_| ControlError::Timeout { what, after: GOES_ON };
-            tokio::time::timeout(GOES_ON, shows).await.map_err(timed_out)?;
+        settled?;
+        if hashes.is_some() {
+            self.shows_a_digest(since, was_running).await?;
         }
-        Ok(before)
+        Ok(since)
+    }
+
+    /// Stops the machine, and returns whether it ran.
+    async fn come_to_rest(&self) -> Result<bool, ControlError> {
+        let was_running = self.is_running().await?;
+        self.execute("stop", Value::Null).await?;
+        self.settle().await?;
+        Ok(was_running)
+    }
+
+    /// Waits until what a resting machine has to send has arrived and was looked at.
+    async fn settle(&self) -> Result<(), ControlError> {
+        tokio::time::sleep(REFRESHES).await;
+        // An answer tells that QEMU was round once more.
+        self.is_running().await?;
+        if !self.journal.after(Source::Screen, Cursor::default()).is_empty() {
+            let arrived = self.journal.silence(Source::Screen, LAST_DRAWS);
+            let _ = tokio::time::timeout(SETTLED, arrived).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for the digest of a machine that was put back. One that rests may have been saved while it drew it.
+    async fn shows_a_digest(&self, mut since: Cursor, is_running: bool) -> Result<(), ControlError> {
+        let is_digest = |event: &Event| matches!(event.body, Body::DigestUpdated { .. });
+        let shown = self.journal.next_match(Source::Digest, &mut since, is_digest);
+        let after = if is_running { GOES_ON } else { SETTLED };
+        match tokio::time::timeout(after, shown).await {
+            Err(_) if is_running => {
+                Err(ControlError::Timeout { what: "a restored machine's digest", after: GOES_ON })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn hold_screen(&self, holds: bool) {
+        if let Some(console) = &self.console {
+            console.hold_screen(holds);
+        }
+    }
+
+    /// Notes that what the machine says from now on it says from an earlier point.
+    fn put_back(&self, snapshot: Option<&str>, hashes: Option<ChannelHashes>) -> Cursor {
+        let body = Body::PutBack { snapshot: snapshot.map(str::to_owned), hashes };
+        Cursor(self.journal.append(Source::Lane, body))
+    }
+
+    /// Those of the newest digest.
+    fn hashes(&self) -> Option<ChannelHashes> {
+        let events = self.journal.after(Source::Digest, Cursor::default());
+        events.iter().rev().find_map(|event| match &event.body {
+            Body::DigestUpdated { digest, .. } => Some(digest.channel_hashes),
+            _ => None,
+        })
+    }
+
+    async fn is_running(&self) -> Result<bool, ControlError> {
+        Ok(self.execute("query-status", Value::Null).await?["running"] == true)
     }
 
     async fn execute(&self, command: &str, arguments: Value) -> Result<Value, ControlError> {
@@ -230,46 +338,17 @@ impl MachineControl {
             Value::Object(arguments) => arguments,
             _ => Map::new(),
         };
-        Ok(self.inner.qmp.execute(command, arguments, ANSWER).await?)
-    }
-
-    async fn noted<T>(
-        &self,
-        command: &str,
-        detail: Option<&str>,
-        run: impl Future<Output = Result<T, ControlError>>,
-    ) -> Result<T, ControlError> {
-        let began = Instant::now();
-        let result = run.await;
-        let body = Body::LaneCommand {
-            command: command.to_owned(),
-            detail: detail.map(str::to_owned),
-            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            error: result.as_ref().err().map(ToString::to_string),
-        };
-        self.inner.journal.append(Source::Lane, body);
-        result
+        Ok(self.qmp.execute(command, arguments, ANSWER).await?)
     }
 }
 
-impl Sign {
-    async fn shows(self, journal: &Journal, mut cursor: Cursor) {
-        match self {
-            Self::Nothing => {}
-            Self::Draw => {
-                let is_draw = |event: &Event| matches!(event.body, Body::SurfaceDrawn { .. });
-                journal.next_match(Source::Screen, &mut cursor, is_draw).await;
-            }
-            Self::Digest => {
-                let is_digest = |event: &Event| matches!(event.body, Body::DigestUpdated { .. });
-                journal.next_match(Source::Digest, &mut cursor, is_digest).await;
-            }
-        }
-    }
-}
-
-const LAST_DRAWS: Duration = Duration::from_millis(20);
-/// For a machine that was put back to show something.
+/// Two of QEMU's refreshes of a screen, which come every 30 ms.
+const REFRESHES: Duration = Duration::from_millis(70);
+/// Without a draw, so that what was sent has arrived and was looked at.
+const LAST_DRAWS: Duration = Duration::from_millis(40);
+/// For a machine at rest to have sent everything.
+const SETTLED: Duration = Duration::from_millis(500);
+/// For a machine that was put back to show a digest.
 const GOES_ON: Duration = Duration::from_secs(20);
 /// For an answer of QEMU's, and for a reset.
 const ANSWER: Duration = Duration::from_secs(20);

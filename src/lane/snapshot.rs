@@ -1,12 +1,13 @@
 //! Named snapshots of a running machine, within the life of its QEMU: memory and devices into an image of their own,
 //! what was written to disks and firmware variables inside their overlays.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
+use visual_digest::ChannelHashes;
 
 use super::qcow2;
 use super::qmp::{QmpClient, QmpError};
@@ -23,7 +24,8 @@ pub(super) struct Snapshots {
 #[derive(Default)]
 struct Taken {
     has_image: bool,
-    names: BTreeSet<String>,
+    /// With the hashes of the digest that was seen last before each.
+    names: BTreeMap<String, Option<ChannelHashes>>,
     jobs: u32,
 }
 
@@ -51,8 +53,14 @@ impl Snapshots {
         Self { folder, nodes, taken: Mutex::default() }
     }
 
-    /// Takes a snapshot, in place of an earlier one of the same name. The machine rests meanwhile.
-    pub(super) async fn save(&self, qmp: &QmpClient, name: &str) -> Result<(), SnapshotError> {
+    /// Takes a snapshot, in place of an earlier one of the same name. The machine rests meanwhile. `hashes` are kept
+    /// with it.
+    pub(super) async fn save(
+        &self,
+        qmp: &QmpClient,
+        name: &str,
+        hashes: Option<ChannelHashes>,
+    ) -> Result<(), SnapshotError> {
         let is_name = (1..=64).contains(&name.len())
             && name.chars().all(|char| char.is_ascii_alphanumeric() || "._-".contains(char));
         if !is_name {
@@ -63,24 +71,24 @@ impl Snapshots {
             self.make_image(qmp).await?;
             taken.has_image = true;
         }
-        if taken.names.remove(name) {
+        if taken.names.remove(name).is_some() {
             let delete = json!({ "tag": name, "devices": self.devices() });
             self.job(qmp, &mut taken, "snapshot-delete", delete).await?;
         }
         let save = json!({ "tag": name, "vmstate": NODE, "devices": self.devices() });
         self.job(qmp, &mut taken, "snapshot-save", save).await?;
-        taken.names.insert(name.to_owned());
+        taken.names.insert(name.to_owned(), hashes);
         Ok(())
     }
 
-    /// Whether there is a snapshot of this name.
-    pub(super) async fn check(&self, name: &str) -> Result<(), SnapshotError> {
+    /// What was kept with the snapshot of this name.
+    pub(super) async fn hashes_of(&self, name: &str) -> Result<Option<ChannelHashes>, SnapshotError> {
         let names = &self.taken.lock().await.names;
-        if names.contains(name) {
-            return Ok(());
+        if let Some(hashes) = names.get(name) {
+            return Ok(*hashes);
         }
-        let near = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
-        Err(SnapshotError::Unknown { name: name.to_owned(), near, known: names.iter().cloned().collect() })
+        let near = nearest(name, names.keys().map(String::as_str)).map(str::to_owned);
+        Err(SnapshotError::Unknown { name: name.to_owned(), near, known: names.keys().cloned().collect() })
     }
 
     /// Puts a paused machine back to a snapshot.

@@ -171,6 +171,8 @@ pub struct DigestWatch {
     /// Whether the last digest had to be searched for: then no draw is known to be beside it.
     is_elsewhere: bool,
     unsettled: Option<Unsettled>,
+    /// Whether the last digest is forgotten when it is no longer on the screen.
+    forgets_when_gone: bool,
 }
 
 /// What is known of the symbol on the screen.
@@ -223,6 +225,7 @@ impl DigestWatch {
                 Ok(payload) => self.handle_reading(now, frame, Reading::of(&payload, Source::Place)),
                 Err(_) => {
                     self.place = Place::Unreadable;
+                    self.forget_if_gone();
                     None
                 }
             };
@@ -262,6 +265,25 @@ impl DigestWatch {
         self.last_draw = None;
         self.unsettled = None;
         self.is_elsewhere = false;
+        self.forget_if_gone();
+    }
+
+    /// Forgets what was seen: the machine was put back, and what it shows next is news.
+    pub fn handle_put_back(&mut self) {
+        self.handle_surface_reset();
+        self.last_digest = None;
+        self.last_fault = None;
+    }
+
+    /// The machine was reset: the digest that may still be on the screen is no news, the same one later is.
+    pub fn handle_reset(&mut self) {
+        self.forgets_when_gone = true;
+    }
+
+    fn forget_if_gone(&mut self) {
+        if std::mem::take(&mut self.forgets_when_gone) {
+            self.last_digest = None;
+        }
     }
 
     fn idle_since(&self, idle: Duration) -> Option<Instant> {

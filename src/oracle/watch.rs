@@ -12,7 +12,7 @@ use visual_digest::ChannelHashes;
 use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
 use super::records::new_records;
 use crate::console::{Area, Console, ConsoleEvent};
-use crate::journal::{Body, Journal, Source};
+use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
 /// also searched for a digest.
@@ -23,7 +23,16 @@ pub fn spawn(
     has_digest: bool,
 ) -> JoinHandle<()> {
     let digest = has_digest.then(DigestWatch::new);
-    tokio::spawn(Watcher { console, journal, digest, hashes: None, draws: BTreeMap::new() }.run(events))
+    let watcher = Watcher {
+        console,
+        journal,
+        digest,
+        hashes: None,
+        lane_cursor: Cursor::default(),
+        is_put_back: false,
+        draws: BTreeMap::new(),
+    };
+    tokio::spawn(watcher.run(events))
 }
 
 struct Watcher {
@@ -32,6 +41,10 @@ struct Watcher {
     digest: Option<DigestWatch>,
     /// Of the digest before, within the same boot.
     hashes: Option<ChannelHashes>,
+    /// Up to where the machine's own events were looked at.
+    lane_cursor: Cursor,
+    /// Whether the machine was put back and nothing was seen of it since.
+    is_put_back: bool,
     /// Draws not yet in the journal, by surface.
     draws: BTreeMap<u32, Draws>,
 }
@@ -45,15 +58,26 @@ struct Draws {
 impl Watcher {
     async fn run(mut self, mut events: mpsc::UnboundedReceiver<ConsoleEvent>) {
         loop {
-            let event = match self.due() {
-                None => events.recv().await,
-                Some(due) => match tokio::time::timeout_at(due.into(), events.recv()).await {
-                    Ok(event) => event,
-                    Err(_) => {
-                        self.handle_timeout(Instant::now());
-                        continue;
-                    }
-                },
+            let due = self.due();
+            let is_due = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let is_put_back = |event: &Event| matches!(event.body, Body::PutBack { .. });
+            // Cancel safety: an event is taken whole or not at all, and the cursor moves only with a match.
+            let event = tokio::select! {
+                biased;
+                event = self.journal.next_match(Source::Lane, &mut self.lane_cursor, is_put_back) => {
+                    self.handle_put_back(&event);
+                    continue;
+                }
+                event = events.recv() => event,
+                () = is_due => {
+                    self.handle_timeout(Instant::now());
+                    continue;
+                }
             };
             let Some(event) = event else { break };
             // What is waiting already is one batch: the surface holds all of it.
@@ -170,10 +194,26 @@ impl Watcher {
         }
     }
 
-    fn note_sighting(&mut self, sighting: Sighting) {
+    /// What the screen of a machine that was put back shows is news, the records it showed before are not.
+    fn handle_put_back(&mut self, event: &Event) {
+        let (Body::PutBack { snapshot, hashes }, Some(digest)) = (&event.body, self.digest.as_mut()) else {
+            return;
+        };
+        self.hashes = *hashes;
+        self.is_put_back = true;
+        if snapshot.is_none() {
+            return digest.handle_reset();
+        }
+        digest.handle_put_back();
+        let everything = Area { left: 0, top: 0, right: u32::MAX, bottom: u32::MAX };
+        self.look(|watch, now, frame| watch.handle_draw(now, frame, everything));
+    }
+
+    fn note_sighting(&mut self, mut sighting: Sighting) {
         if sighting.restarted {
             self.hashes = None;
         }
+        sighting.restarted |= std::mem::take(&mut self.is_put_back);
         let digest = Arc::new(sighting.digest);
         let new = new_records(self.hashes.as_ref(), &digest);
         self.hashes = Some(digest.channel_hashes);

@@ -62,6 +62,10 @@ pub(super) struct Context {
 #[derive(Default)]
 struct State {
     cursors: [Cursor; Source::ALL.len()],
+    /// What the machine said up to here was said before it was put back or reset.
+    machine_since: Cursor,
+    /// The line that paused the machine.
+    paused_at: Option<Place>,
     /// Expectations that did not hold, in order.
     missed: Vec<Failure>,
     /// Set once: nothing of the script goes on after it.
@@ -107,9 +111,14 @@ impl Context {
         if self.lane.capabilities.contains(&capability) {
             return Ok(());
         }
-        Err(Failure::usage(format!("{call}: lane \"{}\" has no {capability}", self.lane.name)).hint(format!(
+        Err(self.lacking(call, capability))
+    }
+
+    /// The failure of a call that the lane cannot serve.
+    pub(super) fn lacking(&self, call: &str, capability: Capability) -> Failure {
+        Failure::usage(format!("{call}: lane \"{}\" has no {capability}", self.lane.name)).hint(format!(
             "add \"{capability}\" to the scenario's `needs`, so that it is skipped on such a lane"
-        )))
+        ))
     }
 
     pub(super) fn cursor(&self, source: Source) -> Cursor {
@@ -118,6 +127,31 @@ impl Context {
 
     pub(super) fn set_cursor(&self, source: Source, cursor: Cursor) {
         self.state().cursors[source as usize] = cursor;
+    }
+
+    /// Lets all that the machine said up to `cursor` lie behind: it was put back, or began anew.
+    pub(super) fn begin_anew(&self, cursor: Cursor) {
+        let mut state = self.state();
+        for source in [Source::Qmp, Source::Serial, Source::Screen, Source::Digest] {
+            state.cursors[source as usize] = cursor;
+        }
+        state.machine_since = cursor;
+    }
+
+    /// Up to where the machine's words are of an earlier life.
+    pub(super) fn machine_since(&self) -> Cursor {
+        self.state().machine_since
+    }
+
+    /// Notes which line paused the machine, or that it runs.
+    pub(super) fn set_paused_at(&self, place: Option<Place>) {
+        self.state().paused_at = place;
+    }
+
+    /// What to say about a wait that expired on a machine which the script had paused.
+    fn paused_hint(&self) -> Option<String> {
+        let place = self.state().paused_at.clone()?;
+        Some(format!("the machine is paused since line {}; `t.lane:resume()` lets it go on", place.line))
     }
 
     /// The failure that ends the attempt, if there is one.
@@ -313,6 +347,7 @@ impl Wait<'_> {
         let message = format!("{}: no match for {} {within}\n{seen}", self.call, self.wanted);
         let mut failure = Failure::new(FailureKind::Timeout, message).at(self.place.clone());
         failure.steps.clone_from(&scope.steps);
+        failure.hint = context.paused_hint();
         if inherited {
             failure = failure.fatal();
         }

@@ -9,6 +9,7 @@ mod context;
 mod expect;
 pub mod failure;
 mod keyboard;
+mod lane;
 mod members;
 mod options;
 pub mod sandbox;

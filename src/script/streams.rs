@@ -1,4 +1,4 @@
-//! `t.digest`, `t.serial`, `t.screen` and `t.lane`: questions to the streams of the journal.
+//! `t.digest`, `t.serial` and `t.screen`: questions to the streams of the journal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 use serde_json::{Value as Json, json};
 use visual_digest::Digest;
 
-use super::context::{Context, Wait, caller, machine_ended};
+use super::context::{Context, Wait, caller};
 use super::failure::Failure;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
@@ -56,11 +56,12 @@ impl UserData for DigestSkin {
             }
         });
         methods.add_method("latest", |lua, _, ()| {
-            let digests = digests(&Context::of(lua));
+            let context = Context::of(lua);
+            let digests = digests(&context, context.machine_since());
             digests.last().map(|digest| plain(lua, &**digest)).transpose()
         });
         methods.add_method("history", |lua, _, ()| {
-            let digests: Vec<Json> = digests(&Context::of(lua))
+            let digests: Vec<Json> = digests(&Context::of(lua), Cursor::default())
                 .iter()
                 .map(|digest| to_plain_json(&**digest))
                 .collect::<mlua::Result<_>>()?;
@@ -69,9 +70,9 @@ impl UserData for DigestSkin {
     }
 }
 
-/// The digests since the guest last booted.
+/// The digests since the guest last booted, or was put back.
 pub(super) fn digests_of_this_boot(context: &Context) -> Vec<Digest> {
-    let events = context.journal.after(Source::Digest, Cursor::default());
+    let events = context.journal.after(Source::Digest, context.machine_since());
     let mut digests = Vec::new();
     for event in &events {
         if let Body::DigestUpdated { digest, restarted, .. } = &event.body {
@@ -84,9 +85,9 @@ pub(super) fn digests_of_this_boot(context: &Context) -> Vec<Digest> {
     digests
 }
 
-/// All digests of the attempt so far.
-pub(super) fn digests(context: &Context) -> Vec<Arc<Digest>> {
-    let events = context.journal.after(Source::Digest, Cursor::default());
+/// All digests of the attempt after `cursor`.
+fn digests(context: &Context, cursor: Cursor) -> Vec<Arc<Digest>> {
+    let events = context.journal.after(Source::Digest, cursor);
     events
         .iter()
         .filter_map(|event| match &event.body {
@@ -261,10 +262,10 @@ impl UserData for SerialSkin {
     }
 }
 
-/// The record lines on the serial port so far.
+/// The record lines on the serial port, since the machine was put back if it was.
 pub(super) fn drain(context: &Context) -> Vec<DrainLine> {
     let mut parser = DrainParser::default();
-    let events = context.journal.after(Source::Serial, Cursor::default());
+    let events = context.journal.after(Source::Serial, context.machine_since());
     events.iter().filter_map(|event| parser.handle_line(serial_text(event)?)).collect()
 }
 
@@ -379,51 +380,6 @@ fn draws_seen(events: &[Arc<Event>]) -> String {
         0 => "no draw was seen".to_owned(),
         1 => "the screen changed once".to_owned(),
         _ => format!("the screen changed {draws} times; something on it may be blinking"),
-    }
-}
-
-/// `t.lane`.
-pub(super) struct LaneSkin;
-
-impl UserData for LaneSkin {
-    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        refuse_unknown(methods, "lane", &["name", "folder", "wait_for_shutdown"]);
-        methods.add_method("name", |lua, _, ()| Ok(Context::of(lua).lane.name.clone()));
-        methods.add_method("folder", |lua, _, ()| Ok(Context::of(lua).folder.display().to_string()));
-        methods.add_async_method("wait_for_shutdown", |lua, _, options: Option<Table>| {
-            let place = caller(&lua);
-            let context = Context::of(&lua);
-            let timeout = Options::new("lane:wait_for_shutdown", options, &["timeout"])
-                .and_then(|options| options.seconds("timeout"))
-                .map_err(|failure| context.raise(failure.at(place.clone())));
-            async move {
-                let wait = Wait {
-                    call: "lane:wait_for_shutdown",
-                    wanted: "the guest's power-off".to_owned(),
-                    source: Source::Lane,
-                    timeout: timeout?,
-                    place: place.clone(),
-                    seen: &|_| "the machine is still running".to_owned(),
-                };
-                // The lane says its end in the journal after everything the machine said before.
-                let how = wait
-                    .run(&context, |event| match &event.body {
-                        Body::LaneEnded { how, by_guest } => Some((how.clone(), *by_guest)),
-                        _ => None,
-                    })
-                    .await?;
-                match how {
-                    (_, true) => Ok(()),
-                    (how, false) => {
-                        let end =
-                            crate::lane::handle::LaneEnd { class: crate::lane::handle::EndClass::Host, how };
-                        let failure =
-                            machine_ended(&end, "lane:wait_for_shutdown: not ended by the guest", "");
-                        Err(context.raise(failure.at(place)))
-                    }
-                }
-            }
-        });
     }
 }
 

@@ -354,6 +354,16 @@ impl Session {
         })
     }
 
+    /// Whether a screen that is destroyed and created anew, as large as before, keeps its pixels.
+    ///
+    /// QEMU's qxl, used as plain VGA, makes its surface anew when a snapshot is loaded, black, and then sends only what
+    /// differs from what it had sent before.
+    pub fn hold_screen(&self, holds: bool) {
+        for display in self.inner.channels.displays.values() {
+            lock(display).hold_screen(holds);
+        }
+    }
+
     /// What was counted so far.
     pub fn stats(&self) -> SessionStats {
         let channels = self.inner.channels.counted.iter();

@@ -148,6 +148,11 @@ impl DisplayChannel {
         self.canvas.primary()
     }
 
+    /// See [`Canvas::hold_screen`].
+    pub fn hold_screen(&mut self, holds: bool) {
+        self.canvas.hold_screen(holds);
+    }
+
     fn handle(&mut self, now: Instant, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
         let name = DisplayMessage::name_of(kind).unwrap_or("unknown");
         let message =

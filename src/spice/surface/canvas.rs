@@ -113,6 +113,9 @@ pub struct Canvas {
     /// Surfaces of formats that are not drawn here; draws to and from them are left out.
     foreign_surfaces: HashSet<u32>,
     surface_bytes: u64,
+    /// Whether a screen that is destroyed is kept for the next of its kind.
+    holds_screen: bool,
+    held: Option<Surface>,
     generation: u64,
     images: ImageCache,
     image_cache_pixels: u64,
@@ -130,6 +133,8 @@ impl Canvas {
             surfaces: HashMap::new(),
             foreign_surfaces: HashSet::new(),
             surface_bytes: 0,
+            holds_screen: false,
+            held: None,
             generation: 0,
             images: ImageCache::new(options.image_cache_pixels),
             image_cache_pixels: options.image_cache_pixels,
@@ -171,6 +176,10 @@ impl Canvas {
         let is_primary = message.flags & SurfaceCreate::PRIMARY != 0;
         let (width, height) = (message.width, message.height);
         let surface = Surface::new(width, height, message.format == ARGB, is_primary, self.generation);
+        let surface = match self.held.take_if(|_| is_primary) {
+            Some(held) => held.in_place_of(surface),
+            None => surface,
+        };
         self.surfaces.insert(id, surface);
         Ok(true)
     }
@@ -179,7 +188,16 @@ impl Canvas {
     pub fn destroy_surface(&mut self, id: u32) -> bool {
         let Some(surface) = self.surfaces.remove(&id) else { return self.foreign_surfaces.remove(&id) };
         self.surface_bytes -= byte_length(surface.pixels());
+        if self.holds_screen && surface.is_primary() {
+            self.held = Some(surface);
+        }
         true
+    }
+
+    /// Whether a screen that is destroyed and created anew, as large as before, keeps its pixels.
+    pub fn hold_screen(&mut self, holds: bool) {
+        self.holds_screen = holds;
+        self.held = None;
     }
 
     /// Blackens the screen, as the RESET of old servers asks.

@@ -22,6 +22,15 @@ impl Surface {
         Self { width, height, has_alpha, is_primary, generation, pixels: vec![0; bytes] }
     }
 
+    /// These pixels on `surface`, where they fit, otherwise `surface`.
+    pub(super) fn in_place_of(self, mut surface: Self) -> Self {
+        let kind = |surface: &Self| (surface.width, surface.height, surface.has_alpha, surface.is_primary);
+        if kind(&self) == kind(&surface) {
+            surface.pixels = self.pixels;
+        }
+        surface
+    }
+
     /// Pixels per row.
     pub fn width(&self) -> u32 {
         self.width

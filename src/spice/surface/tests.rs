@@ -392,6 +392,24 @@ fn encodings_that_are_not_decoded_are_refused_by_name() {
 }
 
 #[test]
+fn a_screen_that_is_held_keeps_its_pixels_when_it_is_made_anew() {
+    let mut canvas = canvas();
+    let drawn = canvas.surface(0).unwrap().pixels().to_vec();
+    canvas.hold_screen(true);
+    for _ in 0..2 {
+        canvas.destroy_surface(0);
+        assert!(canvas.surface(0).is_none());
+        canvas.create_surface(&create(0, 4, 4, 32)).unwrap();
+        assert_eq!(canvas.surface(0).unwrap().pixels(), drawn);
+    }
+    canvas.create_surface(&create(0, 4, 3, 32)).unwrap();
+    assert_eq!(canvas.surface(0).unwrap().pixels(), [0; 48], "it has another size");
+    canvas.hold_screen(false);
+    canvas.create_surface(&create(0, 4, 4, 32)).unwrap();
+    assert_eq!(canvas.surface(0).unwrap().pixels(), [0; 64]);
+}
+
+#[test]
 fn surfaces_stay_within_their_limits() {
     let limits = Limits { surfaces: 2, surface_bytes: 40, ..Limits::default() };
     let mut canvas = Canvas::new(CanvasOptions { image_cache_pixels: 0, glz_window_pixels: 0, limits });

@@ -76,7 +76,7 @@ fn is_lit(lane: &Lane) -> bool {
 }
 
 /// Boots the reference guest with `device`, ready as soon as there is a surface.
-async fn boot(device: &str, platform: &Platform, folder: &Path, journal: &Journal) -> Lane {
+pub(super) async fn boot(device: &str, platform: &Platform, folder: &Path, journal: &Journal) -> Lane {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("scenarios/lanes/sextant.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -107,7 +107,7 @@ async fn play(lane: &Lane, journal: &Journal, folder: &Path, step: &str) {
 }
 
 /// Waits until our screen and a screendump are equal.
-async fn compare(lane: &Lane, folder: &Path, what: &str) -> Screenshot {
+pub(super) async fn compare(lane: &Lane, folder: &Path, what: &str) -> Screenshot {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         execute(lane, "screendump", json!({ "filename": "screen.ppm" })).await;

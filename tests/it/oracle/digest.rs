@@ -232,6 +232,25 @@ fn the_same_digest_on_a_new_surface_is_not_told_again() {
 }
 
 #[test]
+fn the_digest_of_a_machine_that_was_put_back_is_told_again() {
+    let mut pair = Pair::new();
+    sighting(pair.refresh(7));
+    pair.watch.handle_put_back();
+    assert_eq!(sighting(pair.draw(pair.region())).digest.frame_counter, 7);
+    assert_eq!(pair.draw(pair.region()), None);
+}
+
+#[test]
+fn a_reset_machine_that_shows_the_same_digest_in_the_end_is_told_only_then() {
+    let mut pair = Pair::new();
+    sighting(pair.refresh(1));
+    pair.watch.handle_reset();
+    assert_eq!(pair.draw(pair.region()), None, "it is the picture from before");
+    pair.watch.handle_surface_reset();
+    assert_eq!(sighting(pair.draw(pair.region())).digest.frame_counter, 1);
+}
+
+#[test]
 fn a_new_surface_is_read_at_its_first_draw_wherever_that_is() {
     let mut pair = Pair::new();
     pair.screen.refresh(1, &[]);

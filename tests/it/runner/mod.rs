@@ -2,6 +2,7 @@
 mod attached;
 mod folders;
 mod lanes;
+mod rewind;
 mod runaway;
 mod selection;
 mod verdicts;

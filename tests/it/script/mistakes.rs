@@ -27,7 +27,63 @@ async fn a_misspelled_member_names_the_near_miss() {
         assert_eq!(failure.place.unwrap().line, 2, "{script}");
     }
     let failure = failure(TestMachine::new().run("t.lane:explode()").await);
-    assert_eq!(failure.hint.as_deref(), Some("lane has name, folder, wait_for_shutdown"));
+    assert_eq!(
+        failure.hint.as_deref(),
+        Some(
+            "lane has name, folder, capabilities, pause, resume, is_paused, reset, powerdown, snapshot, restore, qmp, \
+             wait_for_shutdown"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_lane_without_a_monitor_says_what_the_scenario_needs() {
+    let cases = [
+        ("pause()", "qmp"),
+        ("resume()", "qmp"),
+        ("is_paused()", "qmp"),
+        ("reset()", "qmp"),
+        ("powerdown()", "qmp"),
+        ("qmp('query-status')", "qmp"),
+        ("snapshot('a')", "snapshot"),
+        ("restore('a')", "snapshot"),
+    ];
+    for (call, capability) in cases {
+        let failure = failure(TestMachine::new().run(&format!("t.lane:{call}")).await);
+        let (name, _) = call.split_once('(').unwrap();
+        let wanted = format!("lane:{name}: lane \"test\" has no {capability}");
+        assert_eq!((failure.kind, failure.message), (FailureKind::Usage, wanted));
+        let wanted =
+            format!("add \"{capability}\" to the scenario's `needs`, so that it is skipped on such a lane");
+        assert_eq!((failure.hint, failure.place.unwrap().line), (Some(wanted), 2), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_of_a_qmp_command_are_a_table_with_names() {
+    let cases = [
+        ("t.lane:qmp()", "lane:qmp: argument 1 wants a string, got nil"),
+        ("t.lane:qmp('stop', 3)", "lane:qmp: arguments are a table with names, got the number 3"),
+        ("t.lane:qmp('stop', any)", "lane:qmp: arguments are a table with names, got a userdata"),
+        (
+            "t.lane:qmp('stop', { 'a' })",
+            "lane:qmp: arguments are a table with names, got the number 1 as a key",
+        ),
+        (
+            "t.lane:qmp('stop', { a = 'b', [3] = 'c' })",
+            "lane:qmp: arguments are a table with names, got the number 3 as a key",
+        ),
+        ("t.lane:qmp('stop', { a = print })", "lane:qmp: a function is not a plain value"),
+        (
+            "local a = {} a.a = a t.lane:qmp('stop', a)",
+            "lane:qmp: a value nests deeper than 64 tables, or holds itself",
+        ),
+    ];
+    for (script, wanted) in cases {
+        let failure = failure(TestMachine::new().run(script).await);
+        assert_eq!((failure.kind, &*failure.message), (FailureKind::Usage, wanted), "{script}");
+        assert_eq!(failure.place.unwrap().line, 2, "{script}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,283 @@
+//! `t.lane`: the machine itself, its power, its clock and its past.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::{Lua, Table, UserData, UserDataMethods, Value};
+use serde_json::{Map, Value as Json, json};
+
+use super::context::{Context, Wait, caller, machine_end, machine_ended};
+use super::failure::{Failure, FailureKind, Place};
+use super::members::refuse_unknown;
+use super::options::{Options, describe};
+use super::values::{from_json, to_json};
+use crate::journal::{Body, Source};
+use crate::lane::control::{ControlError, MachineControl};
+use crate::lane::handle::{Capability, EndClass, LaneEnd};
+use crate::lane::qmp::QmpError;
+use crate::lane::snapshot::SnapshotError;
+
+/// `t.lane`.
+pub(super) struct LaneSkin;
+
+impl UserData for LaneSkin {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        refuse_unknown(
+            methods,
+            "lane",
+            &[
+                "name",
+                "folder",
+                "capabilities",
+                "pause",
+                "resume",
+                "is_paused",
+                "reset",
+                "powerdown",
+                "snapshot",
+                "restore",
+                "qmp",
+                "wait_for_shutdown",
+            ],
+        );
+        methods.add_method("name", |lua, _, ()| Ok(Context::of(lua).lane.name.clone()));
+        methods.add_method("folder", |lua, _, ()| Ok(Context::of(lua).folder.display().to_string()));
+        methods.add_method("capabilities", |lua, _, ()| {
+            let mut names: Vec<&str> =
+                Context::of(lua).lane.capabilities.iter().map(|one| one.name()).collect();
+            names.sort_unstable();
+            from_json(lua, &json!(names))
+        });
+        add_clock(methods);
+        add_power(methods);
+        add_snapshots(methods);
+        methods.add_async_method("qmp", |lua, _, (command, arguments): (String, Value)| {
+            let call = Call::new(&lua, "lane:qmp", Capability::Qmp);
+            let arguments = call.prepared(arguments_of(&arguments));
+            async move {
+                let arguments = arguments?;
+                let answer = call.run(async |control| control.qmp(&command, arguments).await).await?;
+                match &*command {
+                    "stop" => call.context.set_paused_at(call.place),
+                    "cont" => call.context.set_paused_at(None),
+                    _ => {}
+                }
+                from_json(&lua, &answer)
+            }
+        });
+        methods.add_async_method("wait_for_shutdown", |lua, _, options: Option<Table>| {
+            let place = caller(&lua);
+            let context = Context::of(&lua);
+            let timeout = Options::new("lane:wait_for_shutdown", options, &["timeout"])
+                .and_then(|options| options.seconds("timeout"))
+                .map_err(|failure| context.raise(failure.at(place.clone())));
+            async move {
+                let wait = Wait {
+                    call: "lane:wait_for_shutdown",
+                    wanted: "the guest's power-off".to_owned(),
+                    source: Source::Lane,
+                    timeout: timeout?,
+                    place: place.clone(),
+                    seen: &|_| "the machine is still running".to_owned(),
+                };
+                // The lane says its end in the journal after everything the machine said before.
+                let how = wait
+                    .run(&context, |event| match &event.body {
+                        Body::LaneEnded { how, by_guest } => Some((how.clone(), *by_guest)),
+                        _ => None,
+                    })
+                    .await?;
+                match how {
+                    (_, true) => Ok(()),
+                    (how, false) => {
+                        let end = LaneEnd { class: EndClass::Host, how };
+                        let failure =
+                            machine_ended(&end, "lane:wait_for_shutdown: not ended by the guest", "");
+                        Err(context.raise(failure.at(place)))
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn add_clock<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
+    methods.add_async_method("pause", |lua, _, ()| {
+        let call = Call::new(&lua, "lane:pause", Capability::Qmp);
+        async move {
+            call.run(async |control| control.pause().await).await?;
+            call.context.set_paused_at(call.place);
+            Ok(())
+        }
+    });
+    methods.add_async_method("resume", |lua, _, ()| {
+        let call = Call::new(&lua, "lane:resume", Capability::Qmp);
+        async move {
+            call.run(async |control| control.resume().await).await?;
+            call.context.set_paused_at(None);
+            Ok(())
+        }
+    });
+    methods.add_async_method("is_paused", |lua, _, ()| {
+        let call = Call::new(&lua, "lane:is_paused", Capability::Qmp);
+        async move { call.run(async |control| control.is_paused().await).await }
+    });
+}
+
+fn add_power<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
+    methods.add_async_method("reset", |lua, _, ()| {
+        let call = Call::new(&lua, "lane:reset", Capability::Qmp);
+        async move {
+            let since = call.run(async |control| control.reset().await).await?;
+            call.context.begin_anew(since);
+            Ok(())
+        }
+    });
+    methods.add_async_method("powerdown", |lua, _, ()| {
+        let call = Call::new(&lua, "lane:powerdown", Capability::Qmp);
+        async move { call.run(async |control| control.powerdown().await).await }
+    });
+}
+
+fn add_snapshots<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
+    methods.add_async_method("snapshot", |lua, _, name: String| {
+        let call = Call::new(&lua, "lane:snapshot", Capability::Snapshot);
+        async move { call.run(async |control| control.snapshot(&name).await).await }
+    });
+    methods.add_async_method("restore", |lua, _, name: String| {
+        let call = Call::new(&lua, "lane:restore", Capability::Snapshot);
+        async move {
+            let since = call.run(async |control| control.restore(&name).await).await?;
+            call.context.begin_anew(since);
+            Ok(())
+        }
+    });
+}
+
+/// One call of a binding: who called, and how its failures are raised.
+struct Call {
+    context: Arc<Context>,
+    name: &'static str,
+    needs: Capability,
+    place: Option<Place>,
+}
+
+impl Call {
+    fn new(lua: &Lua, name: &'static str, needs: Capability) -> Self {
+        Self { context: Context::of(lua), name, needs, place: caller(lua) }
+    }
+
+    fn prepared<T>(&self, result: Result<T, Failure>) -> mlua::Result<T> {
+        result.map_err(|failure| self.context.raise(failure.at(self.place.clone())))
+    }
+
+    /// Has the machine do something, for as long as the step lasts and the machine lives.
+    async fn run<T>(
+        &self,
+        act: impl AsyncFnOnce(MachineControl) -> Result<T, ControlError>,
+    ) -> mlua::Result<T> {
+        let result = self.run_unraised(act).await;
+        self.prepared(result)
+    }
+
+    async fn run_unraised<T>(
+        &self,
+        act: impl AsyncFnOnce(MachineControl) -> Result<T, ControlError>,
+    ) -> Result<T, Failure> {
+        let Self { context, name, .. } = self;
+        context.require(name, self.needs)?;
+        let Some(control) = context.lane.control.clone() else {
+            return Err(context.lacking(name, self.needs));
+        };
+        let ended = |end: &LaneEnd| machine_ended(end, &format!("{name}: the machine has ended"), "");
+        if let Some(end) = &*context.lane.ended.borrow() {
+            return Err(ended(end));
+        }
+        let scope = context.current_scope();
+        let limit = scope.deadline.saturating_duration_since(Instant::now());
+        let mut end = context.lane.ended.clone();
+        let result = tokio::select! {
+            biased;
+            result = act(control) => result,
+            end = machine_end(&mut end) => return Err(ended(&end)),
+            () = tokio::time::sleep_until(scope.deadline.into()) => {
+                let left = format!("{:.1} s left of {}", limit.as_secs_f64(), scope.deadline_name);
+                let message = format!("{name}: not done within the {left}");
+                return Err(Failure::new(FailureKind::Timeout, message).fatal());
+            }
+        };
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                if is_broken_wire(&error)
+                    && let Ok(end) = tokio::time::timeout(END_GRACE, machine_end(&mut end)).await
+                {
+                    return Err(ended(&end));
+                }
+                Err(failed(name, &error))
+            }
+        }
+    }
+}
+
+/// Whether QEMU closed its monitor, which is often the first sign of its end.
+fn is_broken_wire(error: &ControlError) -> bool {
+    matches!(
+        error,
+        ControlError::Qmp(QmpError::Ended { .. })
+            | ControlError::Snapshot(SnapshotError::Qmp(QmpError::Ended { .. }))
+    )
+}
+
+/// Who must act: the author, on what he asked for; or the host, whose machine does not do it.
+fn failed(call: &str, error: &ControlError) -> Failure {
+    let kind = match error {
+        ControlError::NotAllowed { .. }
+        | ControlError::NoSnapshots
+        | ControlError::Snapshot(SnapshotError::Name { .. } | SnapshotError::Unknown { .. }) => {
+            FailureKind::Usage
+        }
+        ControlError::Qmp(QmpError::Refused { .. })
+        | ControlError::Snapshot(SnapshotError::Failed(_) | SnapshotError::Qmp(QmpError::Refused { .. })) => {
+            FailureKind::Script
+        }
+        ControlError::Qmp(_) | ControlError::Snapshot(_) | ControlError::Timeout { .. } => {
+            FailureKind::LaneLost
+        }
+    };
+    let failure = Failure::new(kind, format!("{call}: {error}"));
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The second argument of `lane:qmp`.
+fn arguments_of(value: &Value) -> Result<Map<String, Json>, Failure> {
+    let wrong = |got: String| {
+        Failure::usage(format!("lane:qmp: arguments are a table with names, got {got}"))
+            .hint("such as `t.lane:qmp(\"query-rocker\", { name = \"sw1\" })`")
+    };
+    let table = match value {
+        Value::Nil => return Ok(Map::new()),
+        Value::Table(table) => table,
+        other => return Err(wrong(describe(other))),
+    };
+    for pair in table.pairs::<Value, Value>() {
+        let (key, _) = pair.map_err(|error| Failure::from_lua(&error))?;
+        if !matches!(key, Value::String(_)) {
+            return Err(wrong(format!("{} as a key", describe(&key))));
+        }
+    }
+    let json = to_json(value).map_err(|error| {
+        let failure = Failure::from_lua(&error);
+        Failure::usage(format!("lane:qmp: {}", failure.message))
+    })?;
+    match json {
+        Json::Object(arguments) => Ok(arguments),
+        other => Err(wrong(other.to_string())),
+    }
+}
+
+/// From a broken monitor to the news of the end that broke it.
+const END_GRACE: Duration = Duration::from_secs(3);
