@@ -50,8 +50,7 @@ pub(super) fn run(command: LanePlanCommand, color: ColorChoice) -> ExitCode {
 fn load(name: &str, lane_dirs: &[PathBuf]) -> Result<Profile, Refusal> {
     let cwd =
         std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
-    // As `backstaff run` does without a path.
-    let project = Project::find(Path::new("scenarios"), lane_dirs, &cwd)?;
+    let project = Project::find_here(lane_dirs, &cwd)?;
     Ok(project.profile(name)?)
 }
 

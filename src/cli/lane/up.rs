@@ -59,7 +59,7 @@ pub(super) fn run(command: &UpCommand, color: ColorChoice) -> ExitCode {
 fn load(command: &UpCommand) -> Result<Profile, Refusal> {
     let cwd =
         std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
-    let project = Project::find(Path::new("scenarios"), &command.lane_dir, &cwd)?;
+    let project = Project::find_here(&command.lane_dir, &cwd)?;
     Ok(project.profile(&command.name)?)
 }
 

@@ -16,6 +16,7 @@ const GOOD: &str = r#"#!/bin/sh
 case "$*" in
 --version) echo "QEMU emulator version 9.2.3 (made up)" ;;
 "-accel help") printf 'Accelerators supported in QEMU binary:\ntcg\nkvm\n' ;;
+"-device help") for name in VGA qxl-vga isa-serial; do echo "name \"$name\", bus any"; done ;;
 "-spice help") echo "spice options:" ;;
 "-sandbox on -version") ;;
 "-device qxl-vga,help") ;;

@@ -283,6 +283,11 @@ impl<'a> Invocation<'a> {
         self
     }
 
+    /// The command itself, for who looks at it in another way.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     pub(crate) fn run(self) -> Finished {
         self.start().finish()
     }

@@ -3,6 +3,7 @@ mod digest;
 mod doctor;
 pub(crate) mod lab;
 mod lanes;
+mod plan;
 pub(crate) mod rom;
 mod signals;
 mod terminal;
