@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn create(path: &Path) -> std::io::Result<Self> {
+    /// `on_failure` is told, once, why the file cannot be written any more.
+    pub(super) fn create(
+        path: &Path,
+        on_failure: impl FnOnce(String) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         serde_json::to_writer(&mut file, &Header { format: FORMAT.to_owned(), version: VERSION })?;
         file.write_all(b"\n")?;
@@ -38,14 +43,14 @@ impl Writer {
         let path = path.to_owned();
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
             if let Err(error) = write_all(&mut file, &events) {
-                tracing::error!(path = %path.display(), %error, "journal is incomplete on disk");
+                on_failure(format!("the journal {} cannot be written: {error}", path.display()));
             }
         })?;
         Ok(Self { queue, thread })
     }
 
     pub(super) fn write(&self, event: Arc<Event>) {
-        // A writer that failed has already said so; the journal in memory goes on.
+        // A writer that failed has said so; the journal in memory goes on.
         let _ = self.queue.send(event);
     }
 
@@ -56,7 +61,15 @@ impl Writer {
 }
 
 fn write_all(file: &mut BufWriter<File>, events: &mpsc::Receiver<Arc<Event>>) -> std::io::Result<()> {
-    while let Ok(event) = events.recv() {
+    loop {
+        let event = match events.recv_timeout(LOOK_FOR_ROOM) {
+            Ok(event) => event,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                look_for_room(file.get_ref())?;
+                continue;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         write_one(file, &event)?;
         while let Ok(event) = events.try_recv() {
             write_one(file, &event)?;
@@ -64,8 +77,22 @@ fn write_all(file: &mut BufWriter<File>, events: &mpsc::Receiver<Arc<Event>>) ->
         // What happened so far must be on disk when the process is killed a moment later.
         file.flush()?;
     }
+}
+
+/// A machine that waits for something writes nothing, and on a full disk what it waits for may never come: its serial
+/// log and its disks are full, too.
+fn look_for_room(file: &File) -> std::io::Result<()> {
+    let room = rustix::fs::fstatvfs(file)?;
+    let is_full = room.f_bfree == 0 || room.f_bavail == 0 && !rustix::process::geteuid().is_root();
+    // Some file systems have no size at all.
+    if is_full && room.f_blocks > 0 {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
     Ok(())
 }
+
+/// While there is nothing to write.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 fn write_one(file: &mut BufWriter<File>, event: &Event) -> std::io::Result<()> {
     serde_json::to_writer(&mut *file, event)?;

@@ -25,6 +25,8 @@ struct Inner {
     began: Instant,
     /// The `seq` of the newest event; changes wake the waits.
     newest: watch::Sender<u64>,
+    /// Why the file cannot be written any more.
+    disk_failure: watch::Sender<Option<String>>,
     state: Mutex<State>,
 }
 
@@ -47,7 +49,7 @@ impl Default for Journal {
 impl Journal {
     /// A journal in memory only, whose clock starts now.
     pub fn new() -> Self {
-        Self::with_disk(None)
+        Self::with_disk(None, watch::Sender::new(None))
     }
 
     /// A journal that is also written to `path`, line by line, by a thread of its own.
@@ -55,13 +57,17 @@ impl Journal {
     /// # Errors
     /// The file cannot be created.
     pub fn create(path: &Path) -> std::io::Result<Self> {
-        Ok(Self::with_disk(Some(ndjson::Writer::create(path)?)))
+        let disk_failure = watch::Sender::new(None);
+        let failed = disk_failure.clone();
+        let writer = ndjson::Writer::create(path, move |why| drop(failed.send_replace(Some(why))))?;
+        Ok(Self::with_disk(Some(writer), disk_failure))
     }
 
-    fn with_disk(disk: Option<ndjson::Writer>) -> Self {
+    fn with_disk(disk: Option<ndjson::Writer>, disk_failure: watch::Sender<Option<String>>) -> Self {
         let state =
             State { events: Vec::new(), streams: Default::default(), dropped: Default::default(), disk };
-        let inner = Inner { began: Instant::now(), newest: watch::Sender::new(0), state: Mutex::new(state) };
+        let newest = watch::Sender::new(0);
+        let inner = Inner { began: Instant::now(), newest, disk_failure, state: Mutex::new(state) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -95,6 +101,19 @@ impl Journal {
     /// Returns a receiver that changes with every append.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.inner.newest.subscribe()
+    }
+
+    /// Resolves when the journal's file cannot be written any more, with the reason. The journal in memory goes on.
+    pub async fn disk_failure(&self) -> String {
+        let mut failure = self.inner.disk_failure.subscribe();
+        // The sender lives in `self`, so this ends only with a reason.
+        let failure = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+        failure.unwrap_or_default()
+    }
+
+    /// Why the journal's file lacks what was noted last, if it does.
+    pub fn disk_failed(&self) -> Option<String> {
+        self.inner.disk_failure.borrow().clone()
     }
 
     /// Returns the events of `source` after `cursor`, oldest first.

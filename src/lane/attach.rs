@@ -392,7 +392,7 @@ impl Watch {
     async fn first_sign(&mut self) -> Option<String> {
         let mut ending = self.ending.clone();
         let told = async {
-            let is_end = |ending: &Ending| ending.is_stopped || ending.shutdown_reason.is_some();
+            let is_end = |ending: &Ending| ending.stopped.is_some() || ending.shutdown_reason.is_some();
             if ending.wait_for(is_end).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -416,8 +416,10 @@ impl Watch {
                 None => std::future::pending().await,
             }
         };
+        let journal = self.journal.clone();
         tokio::select! {
             () = told => None,
+            how = journal.disk_failure() => Some(how),
             () = console_closed => None,
             () = qmp_closed => None,
             how = blind => Some(format!("the screen can no longer be seen: {how}")),
@@ -450,10 +452,10 @@ impl Watch {
             Some("guest-shutdown") => return end(EndClass::GuestShutdown, "the guest powered off"),
             Some("guest-reset") => return end(EndClass::GuestReset, "the guest reset the machine"),
             Some(reason) => return host(&format!("somebody else ended the machine (QMP says: {reason})")),
-            None if ending.is_stopped => {
-                return host("the machine stopped by itself (QMP status internal-error)");
-            }
             None => {}
+        }
+        if let Some(stopped) = &ending.stopped {
+            return host(&stopped.to_string());
         }
         match (self.console_wire(), self.qmp_wire(), broken) {
             (Wire::Closed | Wire::Failed(_) | Wire::Absent, Wire::Closed, _) => {

@@ -15,7 +15,7 @@ use super::error::LaneError;
 use super::handle::{Capability, LaneHandle};
 use super::plan::{Plan, QEMU_LOG, QMP_SOCKET, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
 use super::prepare::{check_inputs, prepare, remove};
-use super::process::{ExitWatch, QemuProcess, SpawnOptions};
+use super::process::{ExitWatch, QemuProcess, SpawnOptions, last_words};
 use super::profile::SpiceCompression;
 use super::qmp::QmpClient;
 use super::readiness::{Vigil, pass, pass_when};
@@ -111,7 +111,7 @@ impl Lane {
         match result {
             Ok(handle) => Ok(Self { handle, parts, folder: folder.to_owned(), journal: journal.clone() }),
             Err(error) => {
-                let error = explained(error, &parts).await;
+                let error = explained(error, &parts, folder);
                 parts.take_down(folder, TeardownConfig::default(), journal).await;
                 Err(error)
             }
@@ -349,17 +349,22 @@ impl Alive {
     }
 }
 
-/// A wire that broke because QEMU ended is QEMU's end.
-async fn explained(error: LaneError, parts: &Parts) -> LaneError {
+/// A wire that broke because QEMU ended is QEMU's end, and a gate that was not reached may be so for a reason that QEMU
+/// has named.
+fn explained(error: LaneError, parts: &Parts, folder: &Path) -> LaneError {
     let Some(process) = &parts.process else { return error };
-    if matches!(error, LaneError::Ended { .. } | LaneError::Cancelled) {
-        return error;
-    }
-    match process.exit_watch().now() {
-        Some(facts) if !matches!(error, LaneError::Gate { .. }) => {
-            LaneError::Ended { during: "coming up", facts, log: PathBuf::from(QEMU_LOG) }
+    match (error, process.exit_watch().now()) {
+        (error @ (LaneError::Ended { .. } | LaneError::Cancelled), _) => error,
+        (LaneError::Gate { gate, why, seen }, _) => {
+            let words = last_words(&folder.join(QEMU_LOG));
+            let lines: Vec<&str> = words.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+            let said: String = last.iter().map(|line| format!("\n  {line}")).collect();
+            let seen = if said.is_empty() { seen } else { format!("{seen}\nQEMU:{said}") };
+            LaneError::Gate { gate, why, seen }
         }
-        _ => error,
+        (_, Some(facts)) => LaneError::Ended { during: "coming up", facts, log: PathBuf::from(QEMU_LOG) },
+        (error, None) => error,
     }
 }
 
@@ -411,6 +416,8 @@ pub(super) fn state(journal: &Journal, state: &str, detail: Option<String>) {
 
 /// What a restore adds to the argv.
 pub(super) const RESTORE_ARGV: [&str; 2] = ["-incoming", "defer"];
+/// Lines of QEMU's log that are shown.
+const LINES_SHOWN: usize = 5;
 /// For a restored machine to go on. It takes a tenth of a second on an idle host.
 const RESTORED: Duration = Duration::from_secs(10);
 /// For each step of connecting.

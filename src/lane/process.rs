@@ -367,7 +367,7 @@ impl Reaper {
 }
 
 /// Returns the end of a log, from the start of a line where possible. An unreadable log has no last words.
-fn last_words(path: &Path) -> String {
+pub(super) fn last_words(path: &Path) -> String {
     let read = || -> io::Result<(u64, Vec<u8>)> {
         let mut log = File::open(path)?;
         let start = log.metadata()?.len().saturating_sub(LAST_WORDS_BYTES);

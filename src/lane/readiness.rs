@@ -10,7 +10,7 @@ use super::error::LaneError;
 use super::handle::LaneEnd;
 use super::profile::{Gate, GateKind};
 use super::qmp::QmpClient;
-use super::supervise::Ending;
+use super::supervise::{Ending, Stopped, stopped};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// What is watched while a gate is waited for.
@@ -40,18 +40,13 @@ pub(super) async fn pass_when(
     journal.append(Source::Lane, waiting);
     let mut ended = ended.clone();
     let mut stops = ending.clone();
-    let stopped = async {
-        if stops.wait_for(|ending| ending.is_stopped).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     let outcome = tokio::select! {
         biased;
         result = opens => result,
         end = async { ended.wait_for(Option::is_some).await.map(|end| end.clone()).ok().flatten() } => {
             Err(end.map_or_else(|| "the lane's supervisor is gone".to_owned(), |end| end.how))
         }
-        () = stopped => Err("the machine stopped by itself".to_owned()),
+        how = stopped(&mut stops) => Err(how),
         () = tokio::time::sleep(timeout) => Err(format!("not within {:.0} s", timeout.as_secs_f64())),
     };
     let waited = began.elapsed();
@@ -59,9 +54,9 @@ pub(super) async fn pass_when(
     let seen = outcome.as_ref().err().cloned();
     journal
         .append(Source::Lane, Body::Gate { gate: name.to_owned(), passed: outcome.is_ok(), waited_ms, seen });
-    outcome.map_err(|why| match ending.borrow().is_stopped {
-        true => LaneError::Stopped,
-        false => LaneError::Gate { gate: name, why, seen: seen_so_far(journal) },
+    outcome.map_err(|why| match ending.borrow().stopped {
+        Some(Stopped::Internal) => LaneError::Stopped,
+        _ => LaneError::Gate { gate: name, why, seen: seen_so_far(journal) },
     })
 }
 

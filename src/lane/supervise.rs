@@ -23,6 +23,27 @@ pub(super) struct Pumps {
     pub(super) console: Option<JoinHandle<()>>,
 }
 
+/// Why QEMU stopped a machine by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Its way to give up on an accelerator.
+    Internal,
+    /// A disk could not be read or written; why, where QEMU says it.
+    Disk(Option<String>),
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Internal => f.write_str("the machine stopped by itself (QMP status internal-error)"),
+            Self::Disk(why) => {
+                f.write_str("the machine stopped, as a disk of it fails (QMP status io-error)")?;
+                why.iter().try_for_each(|why| write!(f, ": {why}"))
+            }
+        }
+    }
+}
+
 impl Pumps {
     /// Waits until everything the machine said is in the journal. Its process has ended.
     pub(super) async fn drain(self) {
@@ -40,8 +61,8 @@ impl Pumps {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ending {
     pub(super) shutdown_reason: Option<String>,
-    /// The machine stopped because it could not go on: QEMU's way to give up on an accelerator.
-    pub(super) is_stopped: bool,
+    /// The machine stopped because it could not go on.
+    pub(super) stopped: Option<Stopped>,
 }
 
 pub(super) async fn pump_qmp(
@@ -50,9 +71,13 @@ pub(super) async fn pump_qmp(
     journal: Journal,
     ending: watch::Sender<Ending>,
 ) {
+    let mut disk = None;
     loop {
         match events.recv().await {
             Ok(event) => {
+                if event.name == "BLOCK_IO_ERROR" {
+                    disk = event.data.get("reason").and_then(|reason| reason.as_str()).map(str::to_owned);
+                }
                 if event.name == "SHUTDOWN" {
                     let reason =
                         event.data.get("reason").and_then(|reason| reason.as_str()).map(str::to_owned);
@@ -62,8 +87,8 @@ pub(super) async fn pump_qmp(
                 let body = Body::QmpEvent { name: event.name, data: event.data.into() };
                 journal.append(Source::Qmp, body);
                 // The event is the same for a pause that somebody asked for; only asking tells.
-                if has_stopped && gave_up(&qmp).await {
-                    ending.send_modify(|ending| ending.is_stopped = true);
+                if has_stopped && let Some(stopped) = gave_up(&qmp, disk.take()).await {
+                    ending.send_modify(|ending| ending.stopped = Some(stopped));
                 }
             }
             Err(broadcast::error::RecvError::Lagged(count)) => {
@@ -74,10 +99,24 @@ pub(super) async fn pump_qmp(
     }
 }
 
+/// Resolves when QEMU has stopped the machine by itself, with the reason.
+pub(super) async fn stopped(ending: &mut watch::Receiver<Ending>) -> String {
+    let why = ending.wait_for(|ending| ending.stopped.is_some()).await.ok();
+    let why = why.and_then(|ending| ending.stopped.as_ref().map(ToString::to_string));
+    match why {
+        Some(why) => why,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether QEMU stopped because it could not go on.
-async fn gave_up(qmp: &QmpClient) -> bool {
-    let status = qmp.execute("query-status", Map::new(), ANSWER).await;
-    status.is_ok_and(|status| status.get("status").is_some_and(|status| status == "internal-error"))
+async fn gave_up(qmp: &QmpClient, disk: Option<String>) -> Option<Stopped> {
+    let status = qmp.execute("query-status", Map::new(), ANSWER).await.ok()?;
+    match status.get("status")?.as_str()? {
+        "internal-error" => Some(Stopped::Internal),
+        "io-error" => Some(Stopped::Disk(disk)),
+        _ => None,
+    }
 }
 
 pub(super) async fn pump_serial(mut events: mpsc::Receiver<SerialEvent>, journal: Journal) {
@@ -115,12 +154,7 @@ impl Supervisor {
     /// Waits for the end of QEMU, or for what makes the lane useless although its process lives on.
     async fn end(&mut self) -> Result<Arc<ExitFacts>, String> {
         let mut ending = self.ending.clone();
-        let stopped = async {
-            if ending.wait_for(|ending| ending.is_stopped).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            "the machine stopped by itself (QMP status internal-error)".to_owned()
-        };
+        let journal = self.journal.clone();
         let console = self.console.take();
         let blind = async {
             match &console {
@@ -130,7 +164,8 @@ impl Supervisor {
         };
         let useless = async {
             let how = tokio::select! {
-                how = stopped => how,
+                how = stopped(&mut ending) => how,
+                how = journal.disk_failure() => how,
                 how = blind => format!("the screen can no longer be seen: {how}"),
             };
             // Either may be only the first sign of the end.

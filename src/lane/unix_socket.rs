@@ -13,6 +13,9 @@ use tokio::time::Instant;
 pub(super) const MOST_PATH_BYTES: usize = 107;
 /// Between two looks: there is no event for "this socket now listens".
 const RETRY: Duration = Duration::from_millis(5);
+/// For the socket to be there at all. QEMU makes its sockets first of all; one that is not there any more has been
+/// removed.
+const APPEARS: Duration = Duration::from_secs(8);
 
 /// Why a socket could not be connected to.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +48,12 @@ pub async fn connect(folder: &Path, name: &str, deadline: Duration) -> Result<Un
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        let may_pass = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-        if !may_pass || started.elapsed() + RETRY > deadline {
+        let limit = match error.kind() {
+            io::ErrorKind::NotFound => deadline.min(APPEARS),
+            io::ErrorKind::ConnectionRefused => deadline,
+            _ => Duration::ZERO,
+        };
+        if started.elapsed() + RETRY > limit {
             return Err(failed(error));
         }
         tokio::time::sleep(RETRY).await;

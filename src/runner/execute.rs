@@ -107,7 +107,7 @@ impl Executor {
                 }
             };
         }
-        let verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| Verdict::of(failure));
+        let mut verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| Verdict::of(failure));
         journal.append(
             Source::Runner,
             Body::AttemptEnded {
@@ -117,6 +117,13 @@ impl Executor {
         );
         let closing = journal.clone();
         let _ = tokio::task::spawn_blocking(move || closing.close()).await;
+        // A pass without its evidence is none.
+        if failure.is_none()
+            && let Some(why) = journal.disk_failed()
+        {
+            verdict = Verdict::LaneFailed;
+            failure = Some((Failure::new(FailureKind::LaneLost, why), 1));
+        }
         let further_misses = failure.as_ref().map_or(0, |(_, count)| count.saturating_sub(1));
         AttemptReport {
             script,

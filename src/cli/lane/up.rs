@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use crate::journal::{Body, Cursor, Journal};
 use crate::lane::bringup::{Start, UpOptions};
 use crate::lane::handle::LaneEnd;
 use crate::lane::inspect::plan_on;
-use crate::lane::join::Joining;
+use crate::lane::join::{Joining, VV_FILE};
 use crate::lane::plan::log_root;
 use crate::lane::platform_detect::DetectConfig;
 use crate::lane::teardown::TeardownConfig;
@@ -74,7 +75,13 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
         return ExitCode::USAGE;
     };
     let cancel = CancellationToken::new();
-    let received = match watch_signals(&cancel, look, || {}) {
+    // What to remove when there is no time to take the lane down.
+    let names: Arc<OnceLock<Vec<PathBuf>>> = Arc::default();
+    let last = {
+        let names = Arc::clone(&names);
+        move || names.get().into_iter().flatten().for_each(|name| drop(std::fs::remove_file(name)))
+    };
+    let received = match watch_signals(&cancel, look, last) {
         Ok(received) => received,
         Err(error) => {
             complain(look, &format!("cannot watch for signals: {error}"), None);
@@ -95,6 +102,8 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
         let folder = std::fs::canonicalize(&folder).map_err(failed(&folder))?;
         let journal = Journal::create(&folder.join("journal.ndjson")).map_err(failed(&folder))?;
         runner::store_plan(&plan, &folder).map_err(failed(&folder))?;
+        let transient = plan.transient_names().into_iter().chain([VV_FILE]);
+        let _ = names.set(transient.map(|name| folder.join(name)).collect());
         let telling = tokio::spawn(tell(journal.clone(), look));
         let options = UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true };
         let up = Lane::up_with(options, &journal, &cancel).await;

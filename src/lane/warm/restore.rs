@@ -29,9 +29,8 @@ pub(in crate::lane) async fn goes_on(
         journal.next_match(Source::Digest, &mut cursor, advances).await;
         return Ok(());
     }
-    let (Some(console), Some(path)) = (console, saved.screen()) else { return Ok(()) };
-    let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let wanted = Screenshot::from_png(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    let (Some(console), Some(png)) = (console, saved.screen()) else { return Ok(()) };
+    let wanted = Screenshot::from_png(png).map_err(|error| format!("the saved screen: {error}"))?;
     let mut newest = journal.watch();
     loop {
         if Screenshot::take(console).is_some_and(|shot| looks_like(&shot, &wanted)) {

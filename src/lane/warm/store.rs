@@ -45,6 +45,8 @@ pub struct SavedMachine {
     folder: PathBuf,
     memory: File,
     seen: Seen,
+    /// A PNG.
+    screen: Option<Vec<u8>>,
     files: Vec<SavedFile>,
 }
 
@@ -125,9 +127,13 @@ impl WarmStore {
         }
         let damaged = || StoreError::Damaged { path: folder.clone(), what: "it has no memory".to_owned() };
         let memory = memory.ok_or_else(damaged)?;
+        let has_screen = state.files.iter().any(|file| file.name == SCREEN);
+        let path_of_screen = folder.join(SCREEN);
+        let screen = has_screen.then(|| fs::read(&path_of_screen)).transpose();
+        let screen = screen.map_err(|source| StoreError::Io { path: path_of_screen, source })?;
         // The oldest go first when there is no room: this one was just of use.
         let _ = File::options().append(true).open(&path).and_then(|it| it.set_modified(SystemTime::now()));
-        Ok(Some(SavedMachine { folder, memory, seen: state.seen, files: state.files }))
+        Ok(Some(SavedMachine { folder, memory, seen: state.seen, screen, files: state.files }))
     }
 
     /// Begins a folder for a machine that is about to be saved.
@@ -228,9 +234,9 @@ impl SavedMachine {
         &self.seen
     }
 
-    /// What the screen showed when it was saved, for machines without a digest.
-    pub fn screen(&self) -> Option<PathBuf> {
-        self.files.iter().any(|file| file.name == SCREEN).then(|| self.folder.join(SCREEN))
+    /// What the screen showed when it was saved, as a PNG, for machines without a digest.
+    pub fn screen(&self) -> Option<&[u8]> {
+        self.screen.as_deref()
     }
 
     /// Copies what belongs into a lane's folder there: disks, firmware variables, the serial log so far.

@@ -27,6 +27,7 @@ fn with_qemu(lab: Lab, spice: &str, runs: &str) -> Lab {
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in\n--version) echo 'QEMU emulator version 9.2.3' ;;\n\
          '-accel help') printf 'tcg\\nkvm\\n' ;;\n'-spice help') echo '{spice}' ;;\n\
+         '-device help') for name in VGA qxl-vga isa-serial; do echo \"name \\\"$name\\\", bus any\"; done ;;\n\
          *accel=kvm*) {runs} ;;\nesac\n"
     );
     let lab = lab.file("bin/script", &script);
@@ -136,7 +137,7 @@ fn a_lane_that_does_not_load_is_reported_like_the_rest() {
     let (name, capability) = lane(&["--lane", "east"]);
     assert_eq!((name, &capability["state"]), ("east".into(), &"broken".into()));
     assert!(capability["why"].as_str().unwrap().ends_with("lanes/east.toml:1:8: unknown value `vm`"));
-    assert_eq!(capability["remedy"]["any"], "known here: qemu");
+    assert_eq!(capability["remedy"]["any"], "known here: qemu, attach");
     let (_, capability) = lane(&["--lane", "wets", "--lane-dir", "more"]);
     assert_eq!(capability["why"], "no lane profile named \"wets\", did you mean \"west\"?");
     let lab = lab.file("backstaff.toml", "lain = \"east\"\n");

@@ -136,11 +136,7 @@ impl Lab {
 
     /// The folders of all runs, the oldest first.
     pub(crate) fn run_folders(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.path("logs")).unwrap();
-        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        folders.retain(|folder| !folder.ends_with("warm"));
-        folders.sort();
-        folders
+        run_folders(&self.path("logs"))
     }
 
     /// The folder of the only saved machine.
@@ -170,16 +166,7 @@ impl Lab {
 
     /// Ids of the QEMUs that run somewhere below this folder.
     pub(crate) fn qemus(&self) -> Vec<i32> {
-        let is_ours = |process: &Path| {
-            let comm = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
-            comm.starts_with("qemu")
-                && std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.root))
-        };
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-        processes
-            .filter(|process| is_ours(process))
-            .filter_map(|process| process.file_name()?.to_str()?.parse().ok())
-            .collect()
+        qemus_below(&self.root)
     }
 
     /// Everything below the folder but what runs may make, relative and sorted, with sizes.
@@ -206,6 +193,29 @@ impl Lab {
             .collect();
         assert!(sockets.is_empty(), "sockets are left: {sockets:?}");
     }
+}
+
+/// Ids of the QEMUs that run somewhere below a folder.
+pub(crate) fn qemus_below(folder: &Path) -> Vec<i32> {
+    let is_there = |process: &Path| {
+        let comm = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+        comm.starts_with("qemu")
+            && std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    processes
+        .filter(|process| is_there(process))
+        .filter_map(|process| process.file_name()?.to_str()?.parse().ok())
+        .collect()
+}
+
+/// The folders of all runs below these artifacts, the oldest first.
+pub(crate) fn run_folders(artifacts: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(artifacts).unwrap();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.is_dir() && !folder.ends_with("warm"));
+    folders.sort();
+    folders
 }
 
 /// The only entry of a folder.
@@ -536,7 +546,7 @@ impl Drop for Turn {
 
 /// Says that a test has shown nothing here, and why.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
-fn skipped(test: &str, why: &str) {
+pub(crate) fn skipped(test: &str, why: &str) {
     eprintln!("SKIPPED {test}: {why}");
 }
 

@@ -7,4 +7,5 @@ mod plan;
 pub(crate) mod rom;
 mod signals;
 mod terminal;
+mod up;
 mod usage;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 
-use super::lab::{Invocation, Lab, files};
+use super::lab::{Invocation, Lab, files, skipped};
 
 /// Every profile of the repository, and those that the goldens are made of, in a folder of their own.
 fn lab_with_every_profile(test: &str) -> Option<(Lab, Vec<String>)> {
@@ -61,7 +61,7 @@ fn every_profile_gives_the_same_bytes_twice_in_two_folders_and_for_two_users() {
             plans.push(names.iter().map(|it| (it.clone(), both(&arguments(it), &invocation))).collect());
         }
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED {test}: only root can become somebody else");
+            skipped(test, "only root can become somebody else");
         } else if lab.command_as_nobody(test, &[]).is_some() {
             let invocation = |arguments: &[&str]| lab.command_as_nobody(test, arguments).unwrap();
             plans.push(names.iter().map(|it| (it.clone(), both(&arguments(it), &invocation))).collect());

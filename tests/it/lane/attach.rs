@@ -73,10 +73,11 @@ async fn refused(settings: &AttachSettings) -> (String, String) {
     (text, error.hint().unwrap_or_default())
 }
 
+/// Without the gates that were waited for.
 fn states(journal: &Journal) -> Vec<String> {
     let events = journal.after(Source::Lane, Cursor::default());
     let states = events.iter().filter_map(|event| match &event.body {
-        Body::LaneState { state, .. } => Some(state.clone()),
+        Body::LaneState { state, .. } if state != "waiting" => Some(state.clone()),
         _ => None,
     });
     states.collect()

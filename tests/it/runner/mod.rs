@@ -1,6 +1,7 @@
 //! Integration tests of `backstaff::runner`: whole runs of the program against real machines.
 mod attached;
 mod folders;
+mod kills;
 mod lanes;
 mod rewind;
 mod runaway;

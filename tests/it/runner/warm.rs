@@ -21,7 +21,7 @@ fn warm(journal: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn outcomes(journal: &str) -> Vec<String> {
+pub(super) fn outcomes(journal: &str) -> Vec<String> {
     warm(journal).into_iter().map(|(outcome, _)| outcome).collect()
 }
 
