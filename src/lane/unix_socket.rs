@@ -19,7 +19,7 @@ const APPEARS: Duration = Duration::from_secs(8);
 
 /// Why a socket could not be connected to.
 #[derive(Debug, thiserror::Error)]
-#[error("connect to {} for {waited:?}", .path.display())]
+#[error("connect to {} for {:.1} s", .path.display(), .waited.as_secs_f64())]
 pub struct ConnectError {
     /// The socket.
     pub path: PathBuf,

@@ -49,7 +49,8 @@ impl Executor {
         cancel: CancellationToken,
     ) -> Self {
         let params = options.params.clone().into();
-        let store = WarmStore::new(&options.artifacts, DEFAULT_LIMIT_BYTES);
+        let limit = options.project.warm_limit_mib.map_or(DEFAULT_LIMIT_BYTES, |mib| u64::from(mib) * MIB);
+        let store = WarmStore::new(&options.artifacts, limit);
         Self {
             profile,
             folder,
@@ -305,6 +306,7 @@ fn folder_name(name: &str) -> String {
 }
 
 const FOLDER_NAME_CHARS: usize = 48;
+const MIB: u64 = 1_024 * 1_024;
 
 #[cfg(test)]
 mod tests {

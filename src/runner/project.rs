@@ -17,6 +17,8 @@ pub const PROJECT_FILE: &str = "backstaff.toml";
 pub struct Project {
     /// Lane to use where none is asked for.
     pub default_lane: Option<String>,
+    /// What saved machines may take together, in MiB.
+    pub warm_limit_mib: Option<u32>,
     /// The tree that profiles' paths may not leave; absolute.
     root: Option<PathBuf>,
     /// Where profiles are, nearest first.
@@ -163,6 +165,8 @@ struct ProjectFile {
     lane: Option<String>,
     /// The tree that profiles' paths may not leave, relative to this file; default is its folder.
     root: Option<PathBuf>,
+    /// What saved machines may take together.
+    warm_limit_mib: Option<u32>,
 }
 
 impl Project {
@@ -175,7 +179,8 @@ impl Project {
         let script = cwd.join(script);
         let beside = if script.is_dir() { script } else { script.parent().unwrap_or(cwd).to_owned() };
         let beside = normalized(&beside);
-        let mut project = Self { default_lane: None, root: None, lane_folders: Vec::new() };
+        let mut project =
+            Self { default_lane: None, warm_limit_mib: None, root: None, lane_folders: Vec::new() };
         let given = lane_dirs.iter().map(|folder| LaneFolder::of_profiles(normalized(&cwd.join(folder))));
         project.lane_folders.extend(given);
         project.lane_folders.push(LaneFolder::of_profiles(beside.join("lanes")));
@@ -222,6 +227,7 @@ impl Project {
             .map_err(|error| ProjectError::ProjectFile { path: shown, message: error.to_string() })?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         self.default_lane = file.lane;
+        self.warm_limit_mib = file.warm_limit_mib;
         self.root = Some(normalized(&folder.join(file.root.unwrap_or_default())));
         Ok(())
     }

@@ -48,32 +48,54 @@ impl SaveError {
 
 pub(in crate::lane) async fn save(options: SaveOptions<'_>, staging: &Staging) -> Result<Seen, SaveError> {
     if options.plan.capabilities.contains(&Capability::Digest) {
-        shortly_before_a_refresh(options.journal).await;
+        stop_before_a_refresh(&options).await?;
+    } else {
+        stop(options.qmp).await?;
     }
-    options.qmp.execute("stop", Map::new(), ANSWER).await.map_err(SaveError::Stop)?;
     let saved = save_stopped(&options, staging).await;
     options.qmp.execute("cont", Map::new(), ANSWER).await.map_err(SaveError::Resume)?;
     saved
 }
 
+async fn stop(qmp: &QmpClient) -> Result<(), SaveError> {
+    qmp.execute("stop", Map::new(), ANSWER).await.map(drop).map_err(SaveError::Stop)
+}
+
 /// A restored machine shows that it goes on with its next refresh: the sooner that comes, the sooner a scenario starts.
-async fn shortly_before_a_refresh(journal: &Journal) {
+async fn stop_before_a_refresh(options: &SaveOptions<'_>) -> Result<(), SaveError> {
+    for _ in 1..TRIES {
+        let refreshed = shortly_before_a_refresh(options.journal).await;
+        stop(options.qmp).await?;
+        let later = options.journal.after(Source::Digest, refreshed);
+        if !later.iter().any(|event| matches!(event.body, Body::DigestUpdated { .. })) {
+            return Ok(());
+        }
+        // It came too early: now the next one would be a whole period away.
+        options.qmp.execute("cont", Map::new(), ANSWER).await.map_err(SaveError::Resume)?;
+    }
+    stop(options.qmp).await
+}
+
+/// Returns where the last refresh was seen.
+async fn shortly_before_a_refresh(journal: &Journal) -> Cursor {
+    let mut cursor = Cursor(journal.newest());
     let is_digest = |event: &Event| matches!(event.body, Body::DigestUpdated { .. });
     let waiting = async {
         let before = journal.after(Source::Digest, Cursor::default()).into_iter().rfind(|it| is_digest(it));
-        let mut cursor = Cursor(journal.newest());
         let next = journal.next_match(Source::Digest, &mut cursor, is_digest).await;
         let period = before.map_or(Duration::ZERO, |before| next.at().saturating_sub(before.at()));
         tokio::time::sleep(period.mul_f64(PHASE)).await;
     };
     // A guest that refreshes more rarely is saved whenever it is.
     let _ = tokio::time::timeout(RARE, waiting).await;
+    cursor
 }
 
 /// The machine's files rest while it is stopped, and QEMU has let go of its disks.
 async fn save_stopped(options: &SaveOptions<'_>, staging: &Staging) -> Result<Seen, SaveError> {
     let path = staging.folder().join(MEMORY);
-    let opened = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    // For writing only: QEMU looks for just that among the descriptors it was given.
+    let opened = File::options().write(true).create_new(true).mode(0o600).open(&path);
     let memory = opened.map_err(|source| SaveError::Write { path, source })?;
     migrate::save(options.qmp, &memory).await?;
     for name in options.plan.private_files().into_iter().chain([SERIAL_LOG.to_owned()]) {
@@ -97,7 +119,9 @@ async fn save_stopped(options: &SaveOptions<'_>, staging: &Staging) -> Result<Se
 }
 
 /// Where between two refreshes: as late as is safe.
-const PHASE: f64 = 0.85;
+const PHASE: f64 = 0.93;
+/// To hit that moment, on a host that is late now and then.
+const TRIES: usize = 4;
 const RARE: Duration = Duration::from_secs(3);
 /// For an answer of QEMU's.
 const ANSWER: Duration = Duration::from_secs(20);

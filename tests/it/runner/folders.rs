@@ -54,6 +54,28 @@ fn the_reference_guest_leaves_a_picture_per_step() {
     ");
 }
 
+/// The home and the temporary folder lie in the lab, so whatever is made there, or beside the scripts, is noticed.
+#[test]
+fn the_whole_suite_passes_and_makes_files_below_logs_only() {
+    let Some(lab) = Lab::with_guest("the whole suite") else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["scenarios", "fixtures/guest"] {
+        for (path, _) in files(&root.join(folder)) {
+            let copy = lab.path(path.strip_prefix(root).unwrap().to_str().unwrap());
+            std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            std::fs::copy(path, copy).unwrap();
+        }
+    }
+    let all = lab.run(&["run"]).exits_with(0).says(&[
+        "canonical.lua",
+        "rewind.lua",
+        " passed, 0 failed, 0 skipped",
+    ]);
+    let passed = all.stdout.matches("\nPASS ").count();
+    assert_eq!(run_folders(&lab.path("logs")).len(), 1);
+    assert_eq!(std::fs::read_dir(lab.run_folder()).unwrap().count(), passed);
+}
+
 #[test]
 fn scenarios_share_a_run_and_have_folders_of_their_own() {
     let Some(lab) = Lab::with_rom("folders of scenarios") else { return };

@@ -3,7 +3,6 @@ mod attached;
 mod folders;
 mod kills;
 mod lanes;
-mod rewind;
 mod runaway;
 mod selection;
 mod verdicts;

@@ -126,6 +126,26 @@ fn a_machine_that_cannot_be_loaded_costs_a_boot() {
 }
 
 #[test]
+fn the_oldest_saved_machines_go_when_there_is_no_room() {
+    let Some(lab) = Lab::with_rom("saved machines without room") else { return };
+    let other = std::fs::read_to_string(lab.path("lanes/rom.toml")).unwrap().replace("= 16", "= 17");
+    let lab = lab.file("lanes/other.toml", &other);
+    let lab = lab.scenario("", "").file("backstaff.toml", "lane = \"rom\"\nwarm_limit_mib = 0\n");
+    for lane in ["rom", "other", "rom"] {
+        let _ = lab.run(&["run", "a.lua", "--lane", lane]).exits_with(0);
+        assert_eq!(outcomes(&lab.newest_journal()), ["saved"], "{lane}");
+        let state = std::fs::read_to_string(lab.saved_machine().join("state.json")).unwrap();
+        assert!(state.contains(&format!("\"profile\": \"{lane}\"")), "the newest is kept: {state}");
+    }
+    let lab = lab.file("backstaff.toml", "lane = \"rom\"\n");
+    let _ = lab.run(&["run", "a.lua", "--lane", "other"]).exits_with(0);
+    for lane in ["rom", "other"] {
+        let _ = lab.run(&["run", "a.lua", "--lane", lane]).exits_with(0);
+        assert_eq!(outcomes(&lab.newest_journal()), ["restored"], "{lane}");
+    }
+}
+
+#[test]
 fn an_interrupted_first_run_leaves_no_half_saved_machine() {
     let Some(lab) = Lab::with_rom("an interrupted save") else { return };
     let lab = lab.scenario("timeout = 60", "t:log('here')\nt.serial:wait_for('never')");
