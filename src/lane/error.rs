@@ -13,8 +13,8 @@ use super::profile::ProfileError;
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
 use super::unix_socket::ConnectError;
+use super::warm::StoreError;
 use super::warm::migrate::MigrateError;
-use super::warm::{SaveError, StoreError};
 use crate::spice::SessionError;
 
 /// Who must act on an error.
@@ -68,8 +68,6 @@ pub enum LaneError {
     Saved(#[from] StoreError),
     #[error("load the saved machine")]
     Migrate(#[from] MigrateError),
-    #[error("save the machine")]
-    Save(#[from] SaveError),
     #[error("the restored machine is not as one that was booted: {differences}")]
     Differs { differences: String },
     #[error("cancelled while coming up")]
@@ -95,7 +93,6 @@ impl LaneError {
             | Self::Stopped
             | Self::Saved(_)
             | Self::Migrate(_)
-            | Self::Save(_)
             | Self::Differs { .. }
             | Self::Cancelled => Responsible::Host,
             Self::QmpConnect(_) | Self::Qmp(_) | Self::Console(_) => Responsible::Backstaff,
@@ -126,7 +123,6 @@ impl LaneError {
             | Self::Stopped
             | Self::Saved(_)
             | Self::Migrate(_)
-            | Self::Save(_)
             | Self::Cancelled
             | Self::Prepare { .. }
             | Self::Spawn(_)

@@ -56,17 +56,22 @@ impl WarmLanes {
             match self.restore(&saved, &key, request).await {
                 Err(error) if !matches!(error, LaneError::Cancelled | LaneError::Differs { .. }) => {
                     note(journal, "booted", &key, Some(chain(&error)), Duration::ZERO);
-                    self.is_given_up = true;
                     self.discard(&key).await;
-                    journal.forget_machine();
-                    clear(folder);
-                    return Lane::up(plan, folder, journal, cancel).await;
+                    return self.boot_anew(request).await;
                 }
                 result => return result,
             }
         }
         let lane = Lane::up(plan, folder, journal, cancel).await?;
         self.save(lane, &key, request).await
+    }
+
+    /// Boots a machine in place of one that was lost on the way to or from the store.
+    async fn boot_anew(&mut self, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
+        self.is_given_up = true;
+        request.journal.forget_machine();
+        clear(request.folder);
+        Lane::up(request.plan, request.folder, request.journal, request.cancel).await
     }
 
     async fn find(&self, key: &WarmKey, journal: &Journal) -> Option<Arc<SavedMachine>> {
@@ -139,7 +144,7 @@ impl WarmLanes {
         Ok(())
     }
 
-    /// Saves a machine that has just become ready. Only a machine that does not go on afterwards is an error.
+    /// Saves a machine that has just become ready. One that does not go on afterwards is given up for another.
     async fn save(&mut self, lane: Lane, key: &WarmKey, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
         let began = Instant::now();
         let LaneRequest { plan, journal, cancel, .. } = request;
@@ -165,7 +170,7 @@ impl WarmLanes {
                 note(journal, "not_saved", key, Some(chain(&error)), began.elapsed());
                 if error.is_fatal() {
                     lane.down(TeardownConfig::default()).await;
-                    return Err(LaneError::Save(error));
+                    return self.boot_anew(request).await;
                 }
                 return Ok(lane);
             }
@@ -200,7 +205,7 @@ fn clear(folder: &Path) {
         let _ = std::fs::remove_file(folder.join(name));
     }
     for name in [SERIAL_LOG, QEMU_LOG] {
-        let kept = folder.join(format!("restore-{name}"));
+        let kept = folder.join(format!("given-up-{name}"));
         let _ = std::fs::rename(folder.join(name), kept);
     }
 }

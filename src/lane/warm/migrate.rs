@@ -73,8 +73,7 @@ async fn prepare(qmp: &QmpClient, file: &File) -> Result<Way, MigrateError> {
         qmp.execute_with_descriptor(command, object(arguments), Arc::clone(&descriptor), ANSWER).await
     };
     if has_mapped_ram {
-        let capabilities = json!({ "capabilities": [{ "capability": "mapped-ram", "state": true }] });
-        execute(qmp, "migrate-set-capabilities", capabilities).await?;
+        set_mapped_ram(qmp, true).await?;
         hand_over("add-fd", json!({ "fdset-id": FDSET })).await?;
         return Ok(Way::MappedRam);
     }
@@ -82,11 +81,19 @@ async fn prepare(qmp: &QmpClient, file: &File) -> Result<Way, MigrateError> {
     Ok(Way::Stream)
 }
 
-/// Lets QEMU forget the descriptor, so that it can be given another one later.
+/// Lets QEMU forget the descriptor, so that it can be given another one later, and the way, which named snapshots
+/// cannot take.
 async fn release(qmp: &QmpClient, way: Way) -> Result<(), MigrateError> {
     if way == Way::MappedRam {
         execute(qmp, "remove-fd", json!({ "fdset-id": FDSET })).await?;
+        set_mapped_ram(qmp, false).await?;
     }
+    Ok(())
+}
+
+async fn set_mapped_ram(qmp: &QmpClient, state: bool) -> Result<(), MigrateError> {
+    let capabilities = json!({ "capabilities": [{ "capability": "mapped-ram", "state": state }] });
+    execute(qmp, "migrate-set-capabilities", capabilities).await?;
     Ok(())
 }
 

@@ -102,6 +102,25 @@ fn qemu_while_it_is_restored_or_runs_a_scenario() {
     }
 }
 
+/// What comes of being saved is the host's affair, not the scenario's.
+#[test]
+fn qemu_while_it_is_saved() {
+    let Some(lab) = lab("QEMU killed while it is saved") else { return };
+    // Ends the first QEMU as soon as it has been asked for its memory, and leaves the next one alone.
+    let kills = "[ -e ../once ] || { touch ../once; \
+                 (while [ -e /proc/$$ ]; do for it in ../../../warm/.new-*/memory; do \
+                 [ ! -e \"$it\" ] || kill -9 $$; done; done) 2>&- & }";
+    let lab = lab.scenario("", GOES_ON).file("bin/sabotage", kills);
+    let _ = run(&lab).exits_with(0).says(&["1 passed"]);
+    let journal = lab.newest_journal();
+    assert_eq!(outcomes(&journal), ["not_saved"]);
+    assert_eq!(journal.matches("\"state\":\"starting\"").count(), 2, "it was booted anew");
+    let lane = lab.attempt();
+    let given_up = fs::read_to_string(lane.join("given-up-serial.log")).unwrap();
+    assert_eq!(given_up, fs::read_to_string(lane.join("serial.log")).unwrap());
+    let _ = fs::remove_file(lane.join("../once"));
+}
+
 #[test]
 fn the_saved_machine() {
     let Some(lab) = lab("a saved machine that goes away") else { return };
