@@ -64,6 +64,8 @@ pub struct QemuProfile {
     pub spice: Spice,
     /// `[serial] log`: whether the first serial port is recorded; default `true`.
     pub serial_log: bool,
+    /// `[input] tablet`: whether the machine has a pointer that takes absolute positions; default `false`.
+    pub tablet: bool,
     /// `[reset] policy`: what a reset by the guest does.
     pub reset: ResetPolicy,
     /// `[oracle] digest`: whether the guest draws a visual digest; default `false`.

@@ -63,6 +63,7 @@ fn qemu(
         display,
         spice: spice(raw.spice)?,
         serial_log: raw.serial.log,
+        tablet: raw.input.tablet,
         reset: raw.reset.policy,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
@@ -195,8 +196,9 @@ fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
 // ---- shapes as written -------------------------------------------------------------------------------------
 
 /// Top-level keys that describe a machine which is booted.
-const QEMU_ONLY: [&str; 10] =
-    ["machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "reset", "warm"];
+const QEMU_ONLY: [&str; 11] = [
+    "machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "input", "reset", "warm",
+];
 /// Top-level keys that describe a machine which runs already.
 const ATTACH_ONLY: [&str; 1] = ["attach"];
 
@@ -226,6 +228,8 @@ struct RawQemuProfile {
     spice: RawSpice,
     #[serde(default)]
     serial: RawSerial,
+    #[serde(default)]
+    input: RawInput,
     #[serde(default)]
     reset: RawReset,
     #[serde(default)]
@@ -348,6 +352,12 @@ struct RawNetwork {
     model: NetworkModel,
     #[serde(default = "yes")]
     restrict: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawInput {
+    tablet: bool,
 }
 
 #[derive(Deserialize, Default)]
