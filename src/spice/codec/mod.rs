@@ -213,6 +213,14 @@ pub enum CodecError {
         /// Units it has; 0 when it is not in the dictionary.
         available: usize,
     },
+    /// A reference to an image that another channel with the same dictionary has yet to receive.
+    #[error("image {id} refers to image {awaited}, which has not arrived on any channel")]
+    ImageAwaited {
+        /// The image being decoded.
+        id: u64,
+        /// The image that is missing.
+        awaited: u64,
+    },
     /// More pixels kept for later images than the window allows.
     #[error("dictionary holds {pixels} pixels, window is {window}")]
     WindowExceeded {
