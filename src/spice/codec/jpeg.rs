@@ -12,6 +12,7 @@ use crate::spice::wire::image::JpegAlpha;
 /// Decodes a JPEG file of `width` by `height` pixels.
 ///
 /// Only baseline files are, which is what servers send: their memory and time are in proportion to their pixels.
+/// JPEG has no checksum: damage to its coded samples mostly shows in the picture and not as an error.
 pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Result<Picture, CodecError> {
     let pixels = limits.check(width, height)?;
     let frame = Frame::find(data)?;

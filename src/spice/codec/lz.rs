@@ -277,6 +277,39 @@ mod tests {
         );
     }
 
+    /// A stream of one row, top-down, that is one run of literals.
+    fn literals(kind: u32, width: u32, units: usize, bytes: &str) -> Vec<u8> {
+        let row = PixelType::from_wire(kind).unwrap().row_bytes(width);
+        let words = [MAGIC, VERSION, kind, width, 1, u32::try_from(row).unwrap(), 1];
+        let mut data: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        data.push(u8::try_from(units - 1).unwrap());
+        data.extend(hex(bytes));
+        data
+    }
+
+    #[test]
+    fn indices_of_every_size_begin_at_the_end_their_type_says() {
+        let palette: Vec<u32> = (0..16).collect();
+        let indices = |kind, width, units, bytes| -> Vec<u8> {
+            let data = literals(kind, width, units, bytes);
+            let picture = decode(&data, Container::Plt(&palette), width, 1, LIMITS).unwrap();
+            picture.bytes.chunks_exact(4).map(|pixel| pixel[0]).collect()
+        };
+        assert_eq!(indices(1, 9, 2, "05 01"), [1, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(indices(2, 9, 2, "a0 80"), [1, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(indices(3, 3, 2, "21 03"), [1, 2, 3]);
+        assert_eq!(indices(4, 3, 2, "12 30"), [1, 2, 3]);
+        assert_eq!(indices(5, 3, 3, "01 02 03"), [1, 2, 3]);
+    }
+
+    #[test]
+    fn twenty_four_bits_and_alpha_alone_are_pixels_too() {
+        let colours = decode(&literals(7, 2, 2, "010203 040506"), Container::Rgb, 2, 1, LIMITS).unwrap();
+        assert_eq!((colours.bytes, colours.has_alpha), (vec![1, 2, 3, 0, 4, 5, 6, 0], false));
+        let alpha = decode(&literals(11, 2, 2, "07 08"), Container::Rgb, 2, 1, LIMITS).unwrap();
+        assert_eq!((alpha.bytes, alpha.has_alpha), (vec![0, 0, 0, 7, 0, 0, 0, 8], true));
+    }
+
     #[test]
     fn a_live_sample_decodes() {
         let picture = decode(&hex(RGB32), Container::Rgb, 9, 2, LIMITS).unwrap();
