@@ -280,13 +280,12 @@ async fn connect(
     let mut options = SessionOptions::new(endpoint);
     options.password = ticket.map(Password::from);
     options.compression = Some(match plan.compression {
-        SpiceCompression::Lz => Compression::Lz,
+        SpiceCompression::Off => Compression::Off,
+        SpiceCompression::AutoGlz => Compression::AutoGlz,
+        SpiceCompression::AutoLz => Compression::AutoLz,
+        SpiceCompression::Quic => Compression::Quic,
         SpiceCompression::Glz => Compression::Glz,
-        // The others may send what is not decoded yet; the server honours what its client asks for.
-        SpiceCompression::Off
-        | SpiceCompression::AutoLz
-        | SpiceCompression::AutoGlz
-        | SpiceCompression::Quic => Compression::Off,
+        SpiceCompression::Lz => Compression::Lz,
     });
     Ok(SpiceConsole::connect(options).await?)
 }

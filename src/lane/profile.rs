@@ -426,7 +426,7 @@ pub enum SpiceTransport {
     },
 }
 
-/// `[spice] compression`. Our console reads what `off`, `lz` and `glz` send, and asks for `off` in place of the others.
+/// `[spice] compression`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "SPICE's own names, passed through")]

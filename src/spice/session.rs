@@ -32,8 +32,7 @@ pub struct SessionOptions {
     pub endpoint: Endpoint,
     /// The ticket, if the server wants one.
     pub password: Option<Password>,
-    /// How images shall be compressed; `None` leaves it to the server, which may then choose an encoding
-    /// that is not decoded here. Default: off.
+    /// How images shall be compressed; `None` leaves it to the server. Default: off.
     pub compression: Option<Compression>,
     /// Whether the server may refer to images it sent before. Default: yes.
     pub image_cache: bool,

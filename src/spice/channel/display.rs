@@ -26,14 +26,26 @@ pub enum Compression {
     Lz,
     /// LZ with references between images.
     Glz,
+    /// QUIC, the best for photographs.
+    Quic,
+    /// QUIC or LZ, as the server judges each image.
+    AutoLz,
+    /// QUIC or GLZ, as the server judges each image.
+    AutoGlz,
+    /// LZ4, the fastest.
+    Lz4,
 }
 
 impl Compression {
     fn wire(self) -> u8 {
         match self {
             Self::Off => 1,
+            Self::AutoGlz => 2,
+            Self::AutoLz => 3,
+            Self::Quic => 4,
             Self::Glz => 5,
             Self::Lz => 6,
+            Self::Lz4 => 7,
         }
     }
 }
@@ -135,7 +147,7 @@ impl DisplayChannel {
 
     /// Capabilities to link with: only what is drawn here, so that servers fall back to what is.
     pub fn capabilities() -> Capabilities {
-        Capabilities::of(&[capability::MONITORS_CONFIG, capability::PREF_COMPRESSION])
+        Capabilities::of(&[capability::MONITORS_CONFIG, capability::LZ4, capability::PREF_COMPRESSION])
     }
 
     /// The surface with this id.

@@ -150,7 +150,15 @@ fn init_is_the_first_and_only_greeting_of_a_display() {
 #[test]
 fn the_wish_for_compression_comes_before_init() {
     let able = DisplayChannel::capabilities();
-    for (compression, number) in [(Compression::Off, 1), (Compression::Glz, 5), (Compression::Lz, 6)] {
+    for (compression, number) in [
+        (Compression::Off, 1),
+        (Compression::AutoGlz, 2),
+        (Compression::AutoLz, 3),
+        (Compression::Quic, 4),
+        (Compression::Glz, 5),
+        (Compression::Lz, 6),
+        (Compression::Lz4, 7),
+    ] {
         let mut pair = Pair::new(DisplayChannel::new(options(Some(compression), false), &able));
         let init = Init {
             pixmap_cache_id: 1,

@@ -4,17 +4,17 @@ use super::{CodecError, ImageLimits, IndexLayout, Picture, expand_555, flip};
 use crate::spice::wire::image::Bitmap;
 
 /// SPICE_BITMAP_FMT.
-mod format {
-    pub(super) const BIT_LE: u8 = 1;
-    pub(super) const BIT_BE: u8 = 2;
-    pub(super) const NIBBLE_LE: u8 = 3;
-    pub(super) const NIBBLE_BE: u8 = 4;
-    pub(super) const BYTE: u8 = 5;
-    pub(super) const RGB16: u8 = 6;
-    pub(super) const RGB24: u8 = 7;
-    pub(super) const RGB32: u8 = 8;
-    pub(super) const RGBA: u8 = 9;
-    pub(super) const ALPHA8: u8 = 10;
+pub(super) mod format {
+    pub(in super::super) const BIT_LE: u8 = 1;
+    pub(in super::super) const BIT_BE: u8 = 2;
+    pub(in super::super) const NIBBLE_LE: u8 = 3;
+    pub(in super::super) const NIBBLE_BE: u8 = 4;
+    pub(in super::super) const BYTE: u8 = 5;
+    pub(in super::super) const RGB16: u8 = 6;
+    pub(in super::super) const RGB24: u8 = 7;
+    pub(in super::super) const RGB32: u8 = 8;
+    pub(in super::super) const RGBA: u8 = 9;
+    pub(in super::super) const ALPHA8: u8 = 10;
 }
 
 /// Decodes a bitmap; `palette` holds the colours of an indexed one.
@@ -74,7 +74,14 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, Co
             picture.has_alpha = true;
             Ok(picture)
         }
-        format::ALPHA8 => Err(CodecError::Unsupported { codec: "8-bit alpha" }),
+        format::ALPHA8 => {
+            let mut picture = decode_rows(bitmap, limits, width, |row, out| {
+                out.chunks_exact_mut(4).zip(row).for_each(|(pixel, alpha)| pixel[3] = *alpha);
+                Ok(())
+            })?;
+            picture.has_alpha = true;
+            Ok(picture)
+        }
         other => Err(CodecError::Mismatch {
             what: "bitmap format",
             wanted: format::RGB32.into(),
@@ -151,6 +158,7 @@ mod tests {
         assert_eq!(pixel(7, &[1, 2, 3]), (vec![1, 2, 3, 0], false));
         assert_eq!(pixel(8, &[1, 2, 3, 0xaa]), (vec![1, 2, 3, 0], false));
         assert_eq!(pixel(9, &[1, 2, 3, 0xaa]), (vec![1, 2, 3, 0xaa], true));
+        assert_eq!(pixel(10, &[0xaa]), (vec![0, 0, 0, 0xaa], true));
     }
 
     #[test]
@@ -189,7 +197,6 @@ mod tests {
         let one_colour = [0x00ff_ffff];
         let error = fails(&bitmap(5, 1, 1, 1, &[1]), Some(&one_colour));
         assert_eq!(error, CodecError::PaletteIndex { index: 1, size: 1 });
-        assert!(matches!(fails(&bitmap(10, 1, 1, 1, &[0]), None), CodecError::Unsupported { .. }));
         assert!(matches!(fails(&bitmap(11, 1, 1, 4, &[0; 4]), None), CodecError::Mismatch { got: 11, .. }));
     }
 

@@ -12,6 +12,8 @@ use super::types::{Clip, Rect};
 pub mod capability {
     /// MONITORS_CONFIG may be sent.
     pub const MONITORS_CONFIG: u32 = 1;
+    /// LZ4 images may be sent to those who ask for them.
+    pub const LZ4: u32 = 5;
     /// PREFERRED_COMPRESSION is understood.
     pub const PREF_COMPRESSION: u32 = 6;
 }
