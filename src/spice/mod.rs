@@ -29,7 +29,7 @@ pub mod vv;
 pub mod wire;
 
 pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
-pub use channel::{Compression, Counters, KeyCode, KeyCodeError};
+pub use channel::{Compression, Counters, KeyCode, KeyCodeError, Monitor};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use session::{

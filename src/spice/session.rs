@@ -11,7 +11,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::channel::{Compression, Counters, DisplayChannel, InputsChannel, KeyCode, KeyCodeError, Machine};
+use super::channel::{
+    Compression, Counters, DisplayChannel, InputsChannel, KeyCode, KeyCodeError, Machine, Monitor,
+};
 use super::driver::{Request, lock};
 use super::limits::Limits;
 use super::link::LinkError;
@@ -89,6 +91,13 @@ pub enum SessionEvent {
     Marked {
         /// The display channel.
         channel_id: u8,
+    },
+    /// Other parts of surfaces are visible from now on.
+    Monitors {
+        /// The display channel.
+        channel_id: u8,
+        /// The visible parts of the surfaces there are now.
+        monitors: Vec<Monitor>,
     },
     /// Pixels changed, and [`Session::with_surface`] shows them. Draws that arrive together and lie close
     /// together are one event.

@@ -410,6 +410,7 @@ fn display_events(channel: ChannelId, batch: Vec<DisplayEvent>, events: &Events)
                 SessionEvent::SurfaceDestroyed { channel_id, surface_id }
             }
             DisplayEvent::Marked => SessionEvent::Marked { channel_id },
+            DisplayEvent::Monitors(monitors) => SessionEvent::Monitors { channel_id, monitors },
             DisplayEvent::Base(event) => base_event(channel, event),
         };
         translated.push(event);

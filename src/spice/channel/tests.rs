@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions,
-    InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent,
+    InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent, Monitor,
 };
 use crate::spice::limits::Limits;
 use crate::spice::surface::DrawError;
@@ -14,14 +14,17 @@ use crate::spice::wire::base::{
 };
 use crate::spice::wire::bytes::{Counted, Pointer, Rest};
 use crate::spice::wire::display::client::{Init, PreferredCompression};
-use crate::spice::wire::display::{Mark, StreamDestroyAll, SurfaceCreate, SurfaceDestroy};
-use crate::spice::wire::draw::{DisplayBase, DrawCopy, DrawRop3};
+use crate::spice::wire::display::{
+    GlDraw, Head, Mark, MonitorsConfig, StreamActivateReport, StreamClip, StreamCreate, StreamData,
+    StreamDestroy, StreamDestroyAll, SurfaceCreate, SurfaceDestroy,
+};
+use crate::spice::wire::draw::{DisplayBase, DrawCopy};
 use crate::spice::wire::header::{Frame, HeaderForm, mini_frame};
 use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
 use crate::spice::wire::inputs::client::{KeyDown, KeyUp};
 use crate::spice::wire::link::{Capabilities, ChannelId, ChannelType};
 use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError};
-use crate::spice::wire::types::{Brush, Clip, Point16, QMask, Rect, RopDescriptor};
+use crate::spice::wire::types::{Clip, Point16, QMask, Rect, RopDescriptor};
 use crate::spice::wire::{Message, cursor, inputs, main};
 
 /// A client's machine and the server's side of the wire.
@@ -241,15 +244,90 @@ fn what_is_left_out_is_reported_once_and_counted_always() {
     let mut pair = display();
     pair.send(&CREATE);
     pair.events();
-    let DrawCopy { base, src_bitmap, src_area, scale_mode, mask, .. } = copy(&[0; 8], 0);
-    let rop3 = DrawRop3 { base, src_bitmap, src_area, brush: Brush::None, rop3: 0xcc, scale_mode, mask };
     for _ in 0..3 {
-        pair.send(&rop3);
+        pair.send(&GlDraw { x: 0, y: 0, w: 1, h: 1 });
     }
-    let unsupported = DisplayEvent::Base(BaseEvent::Unsupported { what: "DRAW_ROP3".to_owned() });
+    let unsupported = DisplayEvent::Base(BaseEvent::Unsupported { what: "GL_DRAW".to_owned() });
     assert_eq!(pair.events(), [unsupported]);
-    let counters = pair.client.counters();
-    assert_eq!((counters.draws["DRAW_ROP3"], counters.unsupported["DRAW_ROP3"]), (3, 3));
+    assert_eq!(pair.client.counters().unsupported["GL_DRAW"], 3);
+}
+
+fn head(monitor_id: u32, surface_id: u32, x: u32, width: u32) -> Head {
+    Head { monitor_id, surface_id, width, height: 4, x, y: 0, flags: 0 }
+}
+
+#[test]
+fn monitors_are_parts_of_surfaces_and_the_screen_is_one_where_none_is_named() {
+    let mut pair = display();
+    assert_eq!(pair.client.monitors(), []);
+    pair.send(&CREATE);
+    let whole = Monitor { id: 0, surface_id: 0, rect: Rect::new(0, 0, 4, 4) };
+    assert_eq!(pair.client.monitors(), [whole]);
+    pair.events();
+    // The third lies outside of the surface, the fourth on one that does not exist.
+    let heads = vec![head(1, 0, 0, 3), head(2, 0, 3, u32::MAX), head(3, 0, 9, 1), head(4, 7, 0, 1)];
+    let config = MonitorsConfig { max_allowed: 4, heads };
+    let expected = [
+        Monitor { id: 1, surface_id: 0, rect: Rect::new(0, 0, 3, 4) },
+        Monitor { id: 2, surface_id: 0, rect: Rect::new(3, 0, 1, 4) },
+    ];
+    pair.send(&config);
+    pair.send(&config);
+    assert_eq!(pair.events(), [DisplayEvent::Monitors(expected.to_vec())], "said once");
+    assert_eq!(pair.client.monitors(), expected);
+    pair.send(&SurfaceDestroy { surface_id: 0 });
+    assert_eq!(pair.client.monitors(), []);
+    pair.send(&CREATE);
+    assert_eq!(pair.client.monitors(), expected, "the server does not repeat it");
+    let many = MonitorsConfig { max_allowed: 4, heads: vec![head(1, 0, 0, 1); 257] };
+    assert!(matches!(pair.try_send(&many), Err(ChannelError::Draw { name: "MONITORS_CONFIG", .. })));
+}
+
+fn stream(codec_type: u8) -> StreamCreate {
+    StreamCreate {
+        surface_id: 0,
+        id: 5,
+        flags: 1,
+        codec_type,
+        stamp: 0,
+        stream_width: 2,
+        stream_height: 1,
+        src_width: 2,
+        src_height: 1,
+        dest: RECT,
+        clip: Clip::None,
+    }
+}
+
+#[test]
+fn streams_of_other_codecs_and_broken_frames_end_the_channel_by_name() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    let error = pair.try_send(&stream(2)).unwrap_err();
+    assert!(matches!(&error, ChannelError::Draw { name: "STREAM_CREATE", source, .. }
+        if matches!(**source, DrawError::StreamCodec { id: 5, codec: "VP8" })));
+    pair.send(&stream(1));
+    let frame = StreamData { id: 5, multi_media_time: 1, data: Counted(&[0xff]) };
+    let error = pair.try_send(&frame).unwrap_err();
+    assert!(matches!(&error, ChannelError::Draw { name: "STREAM_DATA", source, .. }
+        if matches!(**source, DrawError::Stream { id: 5, .. })));
+}
+
+#[test]
+fn words_on_streams_that_do_not_exist_are_passed_over() {
+    let mut pair = display();
+    pair.send(&StreamData { id: 1, multi_media_time: 0, data: Counted(&[]) });
+    pair.send(&StreamClip { id: 1, clip: Clip::None });
+    pair.send(&StreamActivateReport { stream_id: 1, unique_id: 1, max_window_size: 5, timeout_ms: 1000 });
+    pair.send(&StreamDestroy { id: 1 });
+    let left_out: Vec<_> = pair.client.counters().unsupported.keys().map(String::as_str).collect();
+    let expected = [
+        "clip of a stream that does not exist",
+        "frame of a stream that does not exist",
+        "report on a stream that does not exist",
+    ];
+    assert_eq!(left_out, expected);
+    assert_eq!(pair.received(), [], "nothing is said about them");
 }
 
 #[test]

@@ -74,7 +74,15 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, Co
             picture.has_alpha = true;
             Ok(picture)
         }
-        format::ALPHA8 => Err(CodecError::Unsupported { codec: "8-bit alpha" }),
+        format::ALPHA8 => {
+            let mut picture = decode_rows(bitmap, limits, width, |row, out| {
+                // Black of this alpha.
+                out.chunks_exact_mut(4).zip(row).for_each(|(pixel, alpha)| pixel[3] = *alpha);
+                Ok(())
+            })?;
+            picture.has_alpha = true;
+            Ok(picture)
+        }
         other => Err(CodecError::Mismatch {
             what: "bitmap format",
             wanted: format::RGB32.into(),
@@ -151,6 +159,7 @@ mod tests {
         assert_eq!(pixel(7, &[1, 2, 3]), (vec![1, 2, 3, 0], false));
         assert_eq!(pixel(8, &[1, 2, 3, 0xaa]), (vec![1, 2, 3, 0], false));
         assert_eq!(pixel(9, &[1, 2, 3, 0xaa]), (vec![1, 2, 3, 0xaa], true));
+        assert_eq!(pixel(10, &[0xaa]), (vec![0, 0, 0, 0xaa], true));
     }
 
     #[test]
@@ -189,7 +198,6 @@ mod tests {
         let one_colour = [0x00ff_ffff];
         let error = fails(&bitmap(5, 1, 1, 1, &[1]), Some(&one_colour));
         assert_eq!(error, CodecError::PaletteIndex { index: 1, size: 1 });
-        assert!(matches!(fails(&bitmap(10, 1, 1, 1, &[0]), None), CodecError::Unsupported { .. }));
         assert!(matches!(fails(&bitmap(11, 1, 1, 4, &[0; 4]), None), CodecError::Mismatch { got: 11, .. }));
     }
 

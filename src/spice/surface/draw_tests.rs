@@ -1,0 +1,1 @@
+//! The drawing messages beyond copying and filling, pixel by pixel.
