@@ -106,7 +106,10 @@ impl Supervisor {
                     channels.counted.push((channel, machine));
                     channels.inputs = Some(requests);
                 }
-                Opened::Cursor(channel, machine) => channels.counted.push((channel, machine)),
+                Opened::Cursor(channel, machine) => {
+                    channels.counted.push((channel, Arc::clone(&machine) as _));
+                    channels.cursor = Some(machine);
+                }
             }
         }
         Ok(channels)

@@ -76,7 +76,6 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, Co
         }
         format::ALPHA8 => {
             let mut picture = decode_rows(bitmap, limits, width, |row, out| {
-                // Black of this alpha.
                 out.chunks_exact_mut(4).zip(row).for_each(|(pixel, alpha)| pixel[3] = *alpha);
                 Ok(())
             })?;

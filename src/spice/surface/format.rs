@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn native_numbers_are_the_bits_of_the_format() {
-        assert_eq!(Format::Rgb555.hold_native(0b0_10000_00001_11111), 0x0084_08ff);
-        assert_eq!(Format::Rgb565.hold_native(0b10000_000001_11111), 0x0084_04ff);
+        assert_eq!(Format::Rgb555.hold_native(0b0100_0000_0011_1111), 0x0084_08ff);
+        assert_eq!(Format::Rgb565.hold_native(0b1000_0000_0011_1111), 0x0084_04ff);
         assert_eq!(Format::A8.hold_native(0x7f), 0x7f00_0000);
         assert_eq!(Format::A1.hold_native(3), 0xff00_0000);
         assert_eq!(Format::Xrgb.hold_native(0xee12_3456), 0x0012_3456);

@@ -5,12 +5,13 @@
 //!
 //! [`Surface`] is what readers see; [`Canvas`] holds them all and takes the drawing messages: those that copy and
 //! fill in `canvas`, the others in `draws`, video in `stream`. `paint` is where pixels change; what it changes them to
-//! comes from `rop` (bitwise), `blend` (alpha), `sample` (stretched pictures), `composite`, `stroke` and `text`.
+//! comes from `rop` (bitwise), `blend` (alpha), `sample` (stretched pictures), `composite`, `stroke` and `text`. The pointer's shapes ([`CursorShape`]) never reach a surface.
 
 mod blend;
 mod cache;
 mod canvas;
 mod composite;
+mod cursor;
 mod draws;
 mod format;
 mod paint;
@@ -23,6 +24,7 @@ mod stroke;
 mod text;
 
 pub use canvas::{Canvas, CanvasOptions, DrawError, Outcome};
+pub use cursor::CursorShape;
 pub use pixels::Surface;
 
 #[cfg(test)]
