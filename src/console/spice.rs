@@ -182,8 +182,9 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
             ConsoleEvent::Notice { text: format!("channel {channel}: left out, not supported: {what}") }
         }
         SessionEvent::Closed { reason } => ConsoleEvent::Closed { reason: reason.to_string() },
-        SessionEvent::Marked { .. } | SessionEvent::MouseMode { .. } | SessionEvent::KeyboardModifiers(_) => {
-            return None;
-        }
+        SessionEvent::Marked { .. }
+        | SessionEvent::Monitors { .. }
+        | SessionEvent::MouseMode { .. }
+        | SessionEvent::KeyboardModifiers(_) => return None,
     })
 }

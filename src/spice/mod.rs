@@ -29,13 +29,13 @@ pub mod vv;
 pub mod wire;
 
 pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
-pub use channel::{Compression, Counters, KeyCode, KeyCodeError, Motion};
+pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use session::{
     ChannelStats, CloseReason, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions, SessionStats,
 };
-pub use surface::Surface;
+pub use surface::{CursorShape, Surface};
 pub use ticket::{Password, TicketError};
 pub use transport::Endpoint;
 pub use wire::base::Severity;

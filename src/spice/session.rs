@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{
-    Compression, Counters, DisplayChannel, InputsChannel, KeyCode, KeyCodeError, Machine, Motion,
+    Compression, Counters, CursorChannel, CursorState, DisplayChannel, InputsChannel, KeyCode, KeyCodeError,
+    Machine, Monitor, Motion,
 };
 use super::driver::{Request, lock};
 use super::limits::Limits;
@@ -90,6 +91,13 @@ pub enum SessionEvent {
     Marked {
         /// The display channel.
         channel_id: u8,
+    },
+    /// Other parts of surfaces are visible from now on.
+    Monitors {
+        /// The display channel.
+        channel_id: u8,
+        /// The visible parts of the surfaces there are now.
+        monitors: Vec<Monitor>,
     },
     /// Pixels changed, and [`Session::with_surface`] shows them. Draws that arrive together and lie close
     /// together are one event.
@@ -268,6 +276,7 @@ pub struct Session {
 pub(super) struct Channels {
     pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
     pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
+    pub(super) cursor: Option<Arc<Mutex<CursorChannel>>>,
     pub(super) counted: Vec<(ChannelId, Arc<dyn CountersSource>)>,
 }
 
@@ -369,6 +378,21 @@ impl Session {
             let (width, height, generation) = (surface.width(), surface.height(), surface.generation());
             Some(PrimaryInfo { channel_id: *channel_id, surface_id, width, height, generation })
         })
+    }
+
+    /// The visible parts of the surfaces of one display channel; none without such a channel.
+    pub fn monitors(&self, channel_id: u8) -> Vec<Monitor> {
+        self.inner
+            .channels
+            .displays
+            .get(&channel_id)
+            .map(|display| lock(display).monitors())
+            .unwrap_or_default()
+    }
+
+    /// The pointer as the guest's device has it; `None` when there is no cursor channel. It is on no surface.
+    pub fn cursor(&self) -> Option<CursorState> {
+        self.inner.channels.cursor.as_ref().map(|cursor| lock(cursor).state().clone())
     }
 
     /// Whether a screen that is destroyed and created anew, as large as before, keeps its pixels.

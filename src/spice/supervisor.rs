@@ -106,7 +106,10 @@ impl Supervisor {
                     channels.counted.push((channel, machine));
                     channels.inputs = Some(requests);
                 }
-                Opened::Cursor(channel, machine) => channels.counted.push((channel, machine)),
+                Opened::Cursor(channel, machine) => {
+                    channels.counted.push((channel, Arc::clone(&machine) as _));
+                    channels.cursor = Some(machine);
+                }
             }
         }
         Ok(channels)
@@ -410,6 +413,7 @@ fn display_events(channel: ChannelId, batch: Vec<DisplayEvent>, events: &Events)
                 SessionEvent::SurfaceDestroyed { channel_id, surface_id }
             }
             DisplayEvent::Marked => SessionEvent::Marked { channel_id },
+            DisplayEvent::Monitors(monitors) => SessionEvent::Monitors { channel_id, monitors },
             DisplayEvent::Base(event) => base_event(channel, event),
         };
         translated.push(event);

@@ -1,13 +1,16 @@
-//! The cursor channel: where the pointer is. Its shapes are checked and let go.
+//! The cursor channel: where the pointer is and what it looks like.
 //!
 //! The channel is opened because a server expects it, and it must be read: a client that does not drain
 //! it blocks the machine.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::base::Base;
 use super::{BaseEvent, ChannelError, Counters, Machine};
-use crate::spice::wire::cursor::CursorMessage;
+use crate::spice::surface::{CursorShape, DrawError};
+use crate::spice::wire::cursor::{Cursor, CursorMessage};
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::types::Point16;
 
@@ -16,26 +19,30 @@ use crate::spice::wire::types::Point16;
 pub struct CursorChannel {
     base: Base<BaseEvent>,
     state: CursorState,
+    /// Shapes that the server may refer to.
+    shapes: HashMap<u64, Arc<CursorShape>>,
 }
 
-/// The pointer as the server draws it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The pointer as the server draws it. It is not part of any surface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CursorState {
     /// Where its hot spot is.
     pub position: Point16,
     /// Whether it is shown.
     pub is_visible: bool,
+    /// What it looks like; `None` when the guest has none or did not say.
+    pub shape: Option<Arc<CursorShape>>,
 }
 
 impl CursorChannel {
     /// The state right after the link.
     pub fn new() -> Self {
-        Self { base: Base::new(), state: CursorState::default() }
+        Self { base: Base::new(), state: CursorState::default(), shapes: HashMap::new() }
     }
 
-    /// Where the pointer is.
-    pub fn state(&self) -> CursorState {
-        self.state
+    /// The pointer as it is now.
+    pub fn state(&self) -> &CursorState {
+        &self.state
     }
 
     fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
@@ -44,20 +51,65 @@ impl CursorChannel {
             CursorMessage::decode(kind, body).map_err(|error| self.base.decode_error(name, error))?;
         match message {
             Some(CursorMessage::Init(init)) => {
-                self.state = CursorState { position: init.position, is_visible: init.visible != 0 };
+                self.shapes.clear();
+                let shape = self.shape(name, &init.cursor)?;
+                self.state = CursorState { position: init.position, is_visible: init.visible != 0, shape };
             }
             Some(CursorMessage::Set(set)) => {
-                self.state = CursorState { position: set.position, is_visible: set.visible != 0 };
+                let shape = self.shape(name, &set.cursor)?;
+                self.state = CursorState { position: set.position, is_visible: set.visible != 0, shape };
             }
             Some(CursorMessage::Move(message)) => {
-                self.state = CursorState { position: message.position, is_visible: true };
+                self.state.position = message.position;
+                self.state.is_visible = true;
             }
             Some(CursorMessage::Hide(_)) => self.state.is_visible = false,
-            Some(CursorMessage::Reset(_)) => self.state = CursorState::default(),
-            Some(CursorMessage::Trail(_) | CursorMessage::InvalOne(_) | CursorMessage::InvalAll(_)) => {}
+            Some(CursorMessage::Reset(_)) => {
+                self.state = CursorState::default();
+                self.shapes.clear();
+            }
+            Some(CursorMessage::InvalOne(message)) => {
+                self.shapes.remove(&message.id);
+            }
+            Some(CursorMessage::InvalAll(_)) => self.shapes.clear(),
+            Some(CursorMessage::Trail(_)) => {}
             None => self.base.unsupported(&format!("message type {kind}")),
         }
         Ok(())
+    }
+
+    /// The shape of a message, from the cache or decoded. One that the cache does not have is no shape.
+    fn shape(
+        &mut self,
+        name: &'static str,
+        cursor: &Cursor<'_>,
+    ) -> Result<Option<Arc<CursorShape>>, ChannelError> {
+        /// As many as servers keep, and as many again.
+        const SHAPES: usize = 512;
+        let Some(header) = &cursor.header else { return Ok(None) };
+        if cursor.flags & Cursor::FROM_CACHE != 0 {
+            let shape = self.shapes.get(&header.unique).cloned();
+            if shape.is_none() {
+                self.base.unsupported("cursor shape that is not in the cache");
+            }
+            return Ok(shape);
+        }
+        let in_message = |source| {
+            let serial = self.base.serial();
+            ChannelError::Draw { serial, name, source: Box::new(source) }
+        };
+        let id = header.unique;
+        let shape = CursorShape::decode(header, cursor.data);
+        let shape = shape.map_err(|source| in_message(DrawError::Image { id, kind: "CURSOR", source }))?;
+        let shape = Arc::new(shape);
+        if cursor.flags & Cursor::CACHE_ME != 0 {
+            if self.shapes.len() >= SHAPES && !self.shapes.contains_key(&id) {
+                let limit = u64::try_from(SHAPES).unwrap_or(u64::MAX);
+                return Err(in_message(DrawError::Limit { what: "cursor cache", got: limit + 1, limit }));
+            }
+            self.shapes.insert(id, Arc::clone(&shape));
+        }
+        Ok(Some(shape))
     }
 }
 

@@ -1,13 +1,14 @@
-//! The display channel: one INIT, then surfaces and what is drawn on them.
+//! The display channel: one INIT, then surfaces and what is drawn on them, streams and monitors.
 
 use std::time::Instant;
 
 use super::base::Base;
+use super::reports::StreamReports;
 use super::{BaseEvent, ChannelError, Counters, Machine};
 use crate::spice::limits::Limits;
 use crate::spice::surface::{Canvas, CanvasOptions, DrawError, Outcome, Surface};
 use crate::spice::wire::display::client::{Init, PreferredCompression};
-use crate::spice::wire::display::{DisplayMessage, SurfaceCreate, capability};
+use crate::spice::wire::display::{DisplayMessage, Head, MonitorsConfig, SurfaceCreate, capability};
 use crate::spice::wire::draw::{
     DrawAlphaBlend, DrawComposite, DrawRop3, DrawStroke, DrawText, DrawTransparent,
 };
@@ -68,6 +69,20 @@ pub struct DisplayOptions {
 pub struct DisplayChannel {
     base: Base<DisplayEvent>,
     canvas: Canvas,
+    reports: StreamReports,
+    /// What the last MONITORS_CONFIG said; empty before the first.
+    heads: Vec<Head>,
+}
+
+/// A visible part of a surface: what a person would see on one monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Monitor {
+    /// The server's number of it.
+    pub id: u32,
+    /// The surface it shows.
+    pub surface_id: u32,
+    /// The part of it, within the surface.
+    pub rect: Rect,
 }
 
 /// What a display channel reports.
@@ -100,6 +115,8 @@ pub enum DisplayEvent {
         /// When the message was taken.
         at: Instant,
     },
+    /// Other parts of surfaces are visible from now on.
+    Monitors(Vec<Monitor>),
     /// See [`BaseEvent`].
     Base(BaseEvent),
 }
@@ -127,7 +144,8 @@ impl DisplayChannel {
             glz_window_pixels: glz_window_pixels.into(),
             limits,
         });
-        let mut channel = Self { base: Base::new(), canvas };
+        let (reports, heads) = (StreamReports::default(), Vec::new());
+        let mut channel = Self { base: Base::new(), canvas, reports, heads };
         // A wish sent before INIT holds for the very first image.
         if let Some(compression) = options.compression
             && server.has(capability::PREF_COMPRESSION)
@@ -147,7 +165,17 @@ impl DisplayChannel {
 
     /// Capabilities to link with: only what is drawn here, so that servers fall back to what is.
     pub fn capabilities() -> Capabilities {
-        Capabilities::of(&[capability::MONITORS_CONFIG, capability::LZ4, capability::PREF_COMPRESSION])
+        Capabilities::of(&[
+            capability::SIZED_STREAM,
+            capability::MONITORS_CONFIG,
+            capability::COMPOSITE,
+            capability::A8_SURFACE,
+            capability::STREAM_REPORT,
+            capability::LZ4,
+            capability::PREF_COMPRESSION,
+            capability::MULTI_CODEC,
+            capability::CODEC_MJPEG,
+        ])
     }
 
     /// The surface with this id.
@@ -158,6 +186,31 @@ impl DisplayChannel {
     /// Id and surface of the screen, if there is one now.
     pub fn primary(&self) -> Option<(u32, &Surface)> {
         self.canvas.primary()
+    }
+
+    /// The visible parts of the surfaces there are: what the server named, or the whole screen where it named nothing.
+    pub fn monitors(&self) -> Vec<Monitor> {
+        if self.heads.is_empty() {
+            let whole = |(surface_id, surface): (u32, &Surface)| {
+                let (width, height) = (surface.width(), surface.height());
+                let head = Head { monitor_id: 0, surface_id, width, height, x: 0, y: 0, flags: 0 };
+                self.monitor(&head)
+            };
+            return self.canvas.primary().and_then(whole).into_iter().collect();
+        }
+        self.heads.iter().filter_map(|head| self.monitor(head)).collect()
+    }
+
+    /// A head cut at its surface; `None` when nothing of it is left.
+    fn monitor(&self, head: &Head) -> Option<Monitor> {
+        let surface = self.canvas.surface(head.surface_id)?;
+        let edge = |at: u32, length: u32, limit: u32| (at.min(limit), at.saturating_add(length).min(limit));
+        let (left, right) = edge(head.x, head.width, surface.width());
+        let (top, bottom) = edge(head.y, head.height, surface.height());
+        let side = |edge: u32| i32::try_from(edge).unwrap_or(i32::MAX);
+        let rect = Rect { left: side(left), top: side(top), right: side(right), bottom: side(bottom) };
+        let monitor = Monitor { id: head.monitor_id, surface_id: head.surface_id, rect };
+        if rect.is_empty() { None } else { Some(monitor) }
     }
 
     /// See [`Canvas::hold_screen`].
@@ -173,10 +226,10 @@ impl DisplayChannel {
             self.base.unsupported(&format!("message type {kind}"));
             return Ok(());
         };
-        if name.starts_with("DRAW_") || name == "COPY_BITS" {
+        if name.starts_with("DRAW_") || name.starts_with("STREAM_DATA") || name == "COPY_BITS" {
             *self.base.counters.draws.entry(name).or_default() += 1;
         }
-        let outcome = self.apply(name, &message);
+        let outcome = self.apply(now, name, &message);
         let serial = self.base.serial();
         match outcome.map_err(|source| ChannelError::Draw { serial, name, source: Box::new(source) })? {
             Outcome::Drawn(surface_id, rect) => {
@@ -188,35 +241,38 @@ impl DisplayChannel {
         Ok(())
     }
 
-    fn apply(&mut self, name: &'static str, message: &DisplayMessage<'_>) -> Result<Outcome, DrawError> {
+    fn apply(
+        &mut self,
+        now: Instant,
+        name: &'static str,
+        message: &DisplayMessage<'_>,
+    ) -> Result<Outcome, DrawError> {
         self.count_images(message);
         let canvas = &mut self.canvas;
         match message {
-            DisplayMessage::DrawCopy(m) => {
-                return canvas.copy(&m.base, &m.src_bitmap.0, &m.src_area, m.rop_descriptor, &m.mask);
-            }
-            DisplayMessage::DrawBlend(m) => {
-                return canvas.copy(&m.base, &m.src_bitmap.0, &m.src_area, m.rop_descriptor, &m.mask);
-            }
+            DisplayMessage::DrawCopy(m) => return canvas.copy(m),
+            DisplayMessage::DrawBlend(m) => return canvas.blend(m),
             DisplayMessage::CopyBits(m) => return canvas.copy_bits(m),
             DisplayMessage::DrawFill(m) => return canvas.fill(m),
             DisplayMessage::DrawOpaque(m) => return canvas.opaque(m),
             DisplayMessage::DrawBlackness(m) => return canvas.blackness(&m.base, &m.mask),
             DisplayMessage::DrawWhiteness(m) => return canvas.whiteness(&m.base, &m.mask),
             DisplayMessage::DrawInvers(m) => return canvas.invers(&m.base, &m.mask),
-            DisplayMessage::DrawRop3(_)
-            | DisplayMessage::DrawStroke(_)
-            | DisplayMessage::DrawText(_)
-            | DisplayMessage::DrawTransparent(_)
-            | DisplayMessage::DrawAlphaBlend(_)
-            | DisplayMessage::DrawComposite(_) => {
-                for image in images(message) {
-                    canvas.decode_for_caches(image)?;
-                }
-                for mask in masks(message) {
-                    canvas.decode_mask_for_caches(mask)?;
-                }
-                return Ok(Outcome::Skipped(name));
+            DisplayMessage::DrawRop3(m) => return canvas.rop3(m),
+            DisplayMessage::DrawStroke(m) => return canvas.stroke(m),
+            DisplayMessage::DrawText(m) => return canvas.text(m),
+            DisplayMessage::DrawTransparent(m) => return canvas.transparent(m),
+            DisplayMessage::DrawAlphaBlend(m) => return canvas.alpha_blend(m),
+            DisplayMessage::DrawComposite(m) => return canvas.composite(m),
+            DisplayMessage::StreamData(m) => {
+                let outcome = canvas.stream_data(m)?;
+                self.count_frame(m.id, m.multi_media_time, now);
+                return Ok(outcome);
+            }
+            DisplayMessage::StreamDataSized(m) => {
+                let outcome = canvas.stream_data_sized(m)?;
+                self.count_frame(m.id, m.multi_media_time, now);
+                return Ok(outcome);
             }
             DisplayMessage::Mode(mode) => {
                 let flags = SurfaceCreate::PRIMARY;
@@ -236,19 +292,63 @@ impl DisplayChannel {
             DisplayMessage::InvalAllPixmaps(_) => canvas.inval_all_pixmaps(),
             DisplayMessage::InvalPalette(message) => canvas.inval_palette(message.id),
             DisplayMessage::InvalAllPalettes(_) => canvas.inval_all_palettes(),
-            // Heads are parts of surfaces; what is asked for here are whole ones.
-            DisplayMessage::MonitorsConfig(_) => {}
-            // Part of every reset, and there are no streams to end.
-            DisplayMessage::StreamDestroyAll(_) | DisplayMessage::StreamDestroy(_) => {}
-            DisplayMessage::StreamCreate(_)
-            | DisplayMessage::StreamData(_)
-            | DisplayMessage::StreamDataSized(_)
-            | DisplayMessage::StreamClip(_)
-            | DisplayMessage::StreamActivateReport(_)
-            | DisplayMessage::GlScanoutUnix(_)
-            | DisplayMessage::GlDraw(_) => return Ok(Outcome::Skipped(name)),
+            DisplayMessage::MonitorsConfig(config) => self.configure_monitors(config)?,
+            DisplayMessage::StreamCreate(create) => {
+                self.reports.forget(create.id);
+                canvas.create_stream(create)?;
+            }
+            DisplayMessage::StreamClip(clip) => {
+                if !canvas.stream_clip(clip) {
+                    return Ok(Outcome::Skipped("clip of a stream that does not exist"));
+                }
+            }
+            DisplayMessage::StreamDestroy(destroy) => {
+                self.reports.forget(destroy.id);
+                canvas.destroy_stream(destroy.id);
+            }
+            // Part of every reset.
+            DisplayMessage::StreamDestroyAll(_) => {
+                self.reports.forget_all();
+                canvas.destroy_all_streams();
+            }
+            DisplayMessage::StreamActivateReport(activate) => {
+                if !canvas.has_stream(activate.stream_id) {
+                    return Ok(Outcome::Skipped("report on a stream that does not exist"));
+                }
+                self.reports.activate(activate);
+            }
+            // Without the capability for it no server sends these.
+            DisplayMessage::GlScanoutUnix(_) | DisplayMessage::GlDraw(_) => {
+                return Ok(Outcome::Skipped(name));
+            }
         }
         Ok(Outcome::Nothing)
+    }
+
+    fn count_frame(&mut self, stream_id: u32, mm_time: u32, now: Instant) {
+        *self.base.counters.images.entry("MJPEG").or_default() += 1;
+        if let Some(report) = self.reports.count_frame(stream_id, mm_time, now) {
+            self.base.send(&report);
+        }
+    }
+
+    fn configure_monitors(&mut self, config: &MonitorsConfig) -> Result<(), DrawError> {
+        const MONITORS: usize = 256;
+        let count = config.heads.len();
+        if count > MONITORS {
+            let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            return Err(DrawError::Limit {
+                what: "number of monitors",
+                got: number(count),
+                limit: number(MONITORS),
+            });
+        }
+        if self.heads != config.heads {
+            self.heads.clone_from(&config.heads);
+            let monitors = self.monitors();
+            self.base.report(DisplayEvent::Monitors(monitors));
+        }
+        Ok(())
     }
 
     fn create_surface(&mut self, create: &SurfaceCreate) -> Result<(), DrawError> {
@@ -256,12 +356,9 @@ impl DisplayChannel {
         if self.canvas.destroy_surface(surface_id) {
             self.base.report(DisplayEvent::SurfaceDestroyed { surface_id });
         }
-        if self.canvas.create_surface(create)? {
-            let is_primary = flags & SurfaceCreate::PRIMARY != 0;
-            self.base.report(DisplayEvent::SurfaceCreated { surface_id, width, height, is_primary });
-        } else {
-            self.base.unsupported(&format!("surface format {}", create.format));
-        }
+        self.canvas.create_surface(create)?;
+        let is_primary = flags & SurfaceCreate::PRIMARY != 0;
+        self.base.report(DisplayEvent::SurfaceCreated { surface_id, width, height, is_primary });
         Ok(())
     }
 

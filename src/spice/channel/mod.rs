@@ -11,6 +11,7 @@ mod cursor;
 mod display;
 mod inputs;
 mod main;
+mod reports;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 pub use cursor::{CursorChannel, CursorState};
-pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions};
+pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions, Monitor};
 pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError, Motion};
 pub use main::{MainChannel, MainEvent};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::inputs::Motion;
 use super::{
     BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions,
-    InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent,
+    InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent, Monitor,
 };
 use crate::spice::limits::Limits;
 use crate::spice::surface::DrawError;
@@ -15,8 +15,11 @@ use crate::spice::wire::base::{
 };
 use crate::spice::wire::bytes::{Counted, Pointer, Rest};
 use crate::spice::wire::display::client::{Init, PreferredCompression};
-use crate::spice::wire::display::{Mark, StreamDestroyAll, SurfaceCreate, SurfaceDestroy};
-use crate::spice::wire::draw::{DisplayBase, DrawCopy, DrawRop3};
+use crate::spice::wire::display::{
+    GlDraw, Head, Mark, MonitorsConfig, StreamActivateReport, StreamClip, StreamCreate, StreamData,
+    StreamDestroy, StreamDestroyAll, SurfaceCreate, SurfaceDestroy,
+};
+use crate::spice::wire::draw::{DisplayBase, DrawCopy};
 use crate::spice::wire::header::{Frame, HeaderForm, mini_frame};
 use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
 use crate::spice::wire::inputs::client::{
@@ -24,7 +27,7 @@ use crate::spice::wire::inputs::client::{
 };
 use crate::spice::wire::link::{Capabilities, ChannelId, ChannelType};
 use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError, MouseModeRequest};
-use crate::spice::wire::types::{Brush, Clip, Point16, QMask, Rect, RopDescriptor};
+use crate::spice::wire::types::{Clip, Point16, QMask, Rect, RopDescriptor};
 use crate::spice::wire::{Message, cursor, inputs, main};
 
 /// A client's machine and the server's side of the wire.
@@ -252,15 +255,90 @@ fn what_is_left_out_is_reported_once_and_counted_always() {
     let mut pair = display();
     pair.send(&CREATE);
     pair.events();
-    let DrawCopy { base, src_bitmap, src_area, scale_mode, mask, .. } = copy(&[0; 8], 0);
-    let rop3 = DrawRop3 { base, src_bitmap, src_area, brush: Brush::None, rop3: 0xcc, scale_mode, mask };
     for _ in 0..3 {
-        pair.send(&rop3);
+        pair.send(&GlDraw { x: 0, y: 0, w: 1, h: 1 });
     }
-    let unsupported = DisplayEvent::Base(BaseEvent::Unsupported { what: "DRAW_ROP3".to_owned() });
+    let unsupported = DisplayEvent::Base(BaseEvent::Unsupported { what: "GL_DRAW".to_owned() });
     assert_eq!(pair.events(), [unsupported]);
-    let counters = pair.client.counters();
-    assert_eq!((counters.draws["DRAW_ROP3"], counters.unsupported["DRAW_ROP3"]), (3, 3));
+    assert_eq!(pair.client.counters().unsupported["GL_DRAW"], 3);
+}
+
+fn head(monitor_id: u32, surface_id: u32, x: u32, width: u32) -> Head {
+    Head { monitor_id, surface_id, width, height: 4, x, y: 0, flags: 0 }
+}
+
+#[test]
+fn monitors_are_parts_of_surfaces_and_the_screen_is_one_where_none_is_named() {
+    let mut pair = display();
+    assert_eq!(pair.client.monitors(), []);
+    pair.send(&CREATE);
+    let whole = Monitor { id: 0, surface_id: 0, rect: Rect::new(0, 0, 4, 4) };
+    assert_eq!(pair.client.monitors(), [whole]);
+    pair.events();
+    // The third lies outside of the surface, the fourth on one that does not exist.
+    let heads = vec![head(1, 0, 0, 3), head(2, 0, 3, u32::MAX), head(3, 0, 9, 1), head(4, 7, 0, 1)];
+    let config = MonitorsConfig { max_allowed: 4, heads };
+    let expected = [
+        Monitor { id: 1, surface_id: 0, rect: Rect::new(0, 0, 3, 4) },
+        Monitor { id: 2, surface_id: 0, rect: Rect::new(3, 0, 1, 4) },
+    ];
+    pair.send(&config);
+    pair.send(&config);
+    assert_eq!(pair.events(), [DisplayEvent::Monitors(expected.to_vec())], "said once");
+    assert_eq!(pair.client.monitors(), expected);
+    pair.send(&SurfaceDestroy { surface_id: 0 });
+    assert_eq!(pair.client.monitors(), []);
+    pair.send(&CREATE);
+    assert_eq!(pair.client.monitors(), expected, "the server does not repeat it");
+    let many = MonitorsConfig { max_allowed: 4, heads: vec![head(1, 0, 0, 1); 257] };
+    assert!(matches!(pair.try_send(&many), Err(ChannelError::Draw { name: "MONITORS_CONFIG", .. })));
+}
+
+fn stream(codec_type: u8) -> StreamCreate {
+    StreamCreate {
+        surface_id: 0,
+        id: 5,
+        flags: 1,
+        codec_type,
+        stamp: 0,
+        stream_width: 2,
+        stream_height: 1,
+        src_width: 2,
+        src_height: 1,
+        dest: RECT,
+        clip: Clip::None,
+    }
+}
+
+#[test]
+fn streams_of_other_codecs_and_broken_frames_end_the_channel_by_name() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    let error = pair.try_send(&stream(2)).unwrap_err();
+    assert!(matches!(&error, ChannelError::Draw { name: "STREAM_CREATE", source, .. }
+        if matches!(**source, DrawError::StreamCodec { id: 5, codec: "VP8" })));
+    pair.send(&stream(1));
+    let frame = StreamData { id: 5, multi_media_time: 1, data: Counted(&[0xff]) };
+    let error = pair.try_send(&frame).unwrap_err();
+    assert!(matches!(&error, ChannelError::Draw { name: "STREAM_DATA", source, .. }
+        if matches!(**source, DrawError::Stream { id: 5, .. })));
+}
+
+#[test]
+fn words_on_streams_that_do_not_exist_are_passed_over() {
+    let mut pair = display();
+    pair.send(&StreamData { id: 1, multi_media_time: 0, data: Counted(&[]) });
+    pair.send(&StreamClip { id: 1, clip: Clip::None });
+    pair.send(&StreamActivateReport { stream_id: 1, unique_id: 1, max_window_size: 5, timeout_ms: 1000 });
+    pair.send(&StreamDestroy { id: 1 });
+    let left_out: Vec<_> = pair.client.counters().unsupported.keys().map(String::as_str).collect();
+    let expected = [
+        "clip of a stream that does not exist",
+        "frame of a stream that does not exist",
+        "report on a stream that does not exist",
+    ];
+    assert_eq!(left_out, expected);
+    assert_eq!(pair.received(), [], "nothing is said about them");
 }
 
 #[test]
@@ -470,10 +548,51 @@ fn the_cursor_is_followed() {
     assert_eq!(pair.client.state().position, Point16::default());
 }
 
+#[test]
+fn shapes_of_the_cursor_are_kept_and_forgotten() {
+    let mut pair = Pair::new(CursorChannel::new());
+    let set = |flags, unique, data: &'static [u8]| {
+        let header =
+            cursor::CursorHeader { unique, kind: 0, width: 1, height: 1, hot_spot_x: 0, hot_spot_y: 0 };
+        let cursor = cursor::Cursor { flags, header: Some(header), data };
+        cursor::Set { position: Point16::default(), visible: 1, cursor }
+    };
+    let pixel = |pair: &Pair<CursorChannel>| {
+        pair.client.state().shape.as_ref().map(|shape| shape.picture.bytes.clone())
+    };
+    pair.send(&set(cursor::Cursor::CACHE_ME, 7, &[1, 2, 3, 4]));
+    pair.send(&set(0, 8, &[5, 6, 7, 8]));
+    assert_eq!(pixel(&pair), Some(vec![5, 6, 7, 8]));
+    pair.send(&set(cursor::Cursor::FROM_CACHE, 7, &[]));
+    assert_eq!(pixel(&pair), Some(vec![1, 2, 3, 4]));
+    pair.send(&cursor::Move { position: Point16 { x: 1, y: 1 } });
+    assert_eq!(pixel(&pair), Some(vec![1, 2, 3, 4]), "moving does not change it");
+    pair.send(&cursor::InvalOne { id: 7 });
+    assert_eq!(pixel(&pair), Some(vec![1, 2, 3, 4]), "what is shown stays");
+    pair.send(&set(cursor::Cursor::FROM_CACHE, 7, &[]));
+    assert_eq!(pixel(&pair), None);
+    assert_eq!(pair.client.counters().unsupported["cursor shape that is not in the cache"], 1);
+    let error = pair.try_send(&set(0, 9, &[1])).unwrap_err();
+    assert!(matches!(&error, ChannelError::Draw { name: "SET", source, .. }
+        if matches!(**source, DrawError::Image { id: 9, kind: "CURSOR", .. })));
+    for unique in 0..512 {
+        pair.send(&set(cursor::Cursor::CACHE_ME, unique, &[0; 4]));
+    }
+    assert!(pair.try_send(&set(cursor::Cursor::CACHE_ME, 512, &[0; 4])).is_err());
+    pair.send(&cursor::InvalAll {});
+    pair.send(&set(cursor::Cursor::CACHE_ME, 512, &[0; 4]));
+}
+
 mod any_bytes {
-    use proptest::prelude::{any, prop, proptest};
+    use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
     use super::*;
+    use crate::spice::wire::draw::{
+        CopyBits, DrawAlphaBlend, DrawBlend, DrawComposite, DrawFill, DrawInvers, DrawOpaque, DrawRop3,
+        DrawStroke, DrawText, DrawTransparent, GlyphString, LineAttr, Path, PathSegment, RasterGlyph,
+        Transform,
+    };
+    use crate::spice::wire::types::{Brush, Point};
 
     fn kinds() -> impl proptest::strategy::Strategy<Value = u16> {
         prop::sample::select((1..9).chain(101..127).chain(301..323).collect::<Vec<u16>>())
@@ -513,6 +632,163 @@ mod any_bytes {
             }
             body.truncate(cut.max(1));
             feed(&mut pair.client, &[(304, body)]);
+        }
+    }
+
+    const BASE: DisplayBase = DisplayBase {
+        surface_id: 0,
+        bounds: Rect { left: -1, top: 0, right: 3, bottom: 3 },
+        clip: Clip::None,
+    };
+    const AREA: Rect = Rect { left: 0, top: 0, right: 2, bottom: 1 };
+    const PUT: RopDescriptor = RopDescriptor::OP_PUT;
+
+    fn source() -> Pointer<Image<'static>> {
+        copy(&[1, 2, 3, 4, 5, 6, 7, 8], 0).src_bitmap
+    }
+
+    fn one_bit() -> QMask<'static> {
+        let (palette, data) = (PaletteSource::None, &[0x80][..]);
+        let bitmap = Bitmap { format: 2, flags: 4, width: 2, height: 1, stride: 1, palette, data };
+        let descriptor = ImageDescriptor { id: 2, kind: 0, flags: 1, width: 2, height: 1 };
+        let image = Image { descriptor, data: ImageData::Bitmap(bitmap) };
+        QMask { flags: 1, pos: Point { x: 0, y: 0 }, bitmap: Some(Pointer(image)) }
+    }
+
+    fn message<'m, M: Message<'m>>(message: &M) -> (u16, Vec<u8>) {
+        (M::KIND, message.to_body())
+    }
+
+    /// One good message of every kind that draws or that decides where something is drawn.
+    fn draws() -> Vec<(u16, Vec<u8>)> {
+        let (base, src_area, rop_descriptor) = (|| BASE, AREA, PUT);
+        let clipped = DisplayBase { clip: Clip::Rects(vec![RECT, AREA]), ..BASE };
+        let pattern = || Brush::Pattern { image: source(), pos: Point { x: 1, y: 1 } };
+        let points = |count: i32| (0..count).map(|i| Point { x: i * 40, y: i * i * 16 }).collect();
+        let segments = vec![
+            PathSegment { flags: 1, points: points(3) },
+            PathSegment { flags: 16 | 2 | 8, points: points(3) },
+        ];
+        let glyph = RasterGlyph {
+            render_pos: Point { x: 1, y: 1 },
+            glyph_origin: Point { x: 0, y: -1 },
+            width: 3,
+            height: 2,
+            data: &[0xff, 0x80, 0x40, 0x20],
+        };
+        let one = 1 << 16;
+        let transform = Some(Transform { t00: one, t01: 0, t02: 0, t10: 0, t11: one / 2, t12: 0 });
+        vec![
+            message(&CopyBits { base: clipped.clone(), src_pos: Point { x: 1, y: 1 } }),
+            message(&DrawFill { base: clipped, brush: pattern(), rop_descriptor, mask: one_bit() }),
+            message(&DrawOpaque {
+                base: base(),
+                src_bitmap: source(),
+                src_area,
+                brush: Brush::Solid(5),
+                rop_descriptor: RopDescriptor::OP_XOR,
+                scale_mode: 0,
+                mask: QMask::NONE,
+            }),
+            message(&DrawBlend {
+                base: base(),
+                src_bitmap: source(),
+                src_area,
+                rop_descriptor,
+                scale_mode: 0,
+                mask: one_bit(),
+            }),
+            message(&DrawRop3 {
+                base: base(),
+                src_bitmap: source(),
+                src_area,
+                brush: pattern(),
+                rop3: 0xb8,
+                scale_mode: 1,
+                mask: QMask::NONE,
+            }),
+            message(&DrawInvers { base: base(), mask: one_bit() }),
+            message(&DrawStroke {
+                base: base(),
+                path: Pointer(Path { segments }),
+                attr: LineAttr { flags: LineAttr::STYLED, style: Some(vec![16, 48, 16]) },
+                brush: Brush::Solid(1),
+                fore_mode: PUT,
+                back_mode: PUT,
+            }),
+            message(&DrawText {
+                base: base(),
+                str: Pointer(GlyphString { flags: GlyphString::A4, glyphs: vec![glyph] }),
+                back_area: AREA,
+                fore_brush: Brush::Solid(1),
+                back_brush: pattern(),
+                fore_mode: PUT,
+                back_mode: PUT,
+            }),
+            message(&DrawTransparent {
+                base: base(),
+                src_bitmap: source(),
+                src_area,
+                src_color: 0,
+                true_color: 1,
+            }),
+            message(&DrawAlphaBlend {
+                base: base(),
+                alpha_flags: 3,
+                alpha: 99,
+                src_bitmap: source(),
+                src_area,
+            }),
+            message(&DrawComposite {
+                base: base(),
+                flags: 3 | 4 << 8 | 3 << 14 | 7 << 18 | 1 << 21,
+                src_bitmap: source(),
+                mask_bitmap: Some(source()),
+                src_transform: transform,
+                mask_transform: transform,
+                src_origin: Point16 { x: 1, y: 0 },
+                mask_origin: Point16 { x: 0, y: -1 },
+            }),
+            message(&SurfaceCreate { surface_id: 1, width: 3, height: 2, format: 80, flags: 0 }),
+            message(&stream(1)),
+            message(&StreamClip { id: 5, clip: Clip::Rects(vec![RECT]) }),
+            message(&MonitorsConfig { max_allowed: 1, heads: vec![head(0, 0, 1, 2)] }),
+        ]
+    }
+
+    #[test]
+    fn one_of_each_draws_as_it_is() {
+        let mut pair = display();
+        pair.send(&CREATE);
+        for (kind, body) in draws() {
+            let frame = Frame { kind, sub_list: 0, body: &body };
+            pair.client.handle_message(pair.now, frame).unwrap_or_else(|error| panic!("{kind}: {error:?}"));
+        }
+        assert!(pair.client.counters().unsupported.is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        /// A few bytes of good draws are others.
+        #[test]
+        fn no_damaged_draws_make_a_display_panic(
+            damages in prop::collection::vec((0_usize..15, prop::collection::vec((0_usize..250, any::<u8>()), 1..4)), 1..4),
+            cut in prop::option::of(0_usize..250),
+            format in prop::sample::select(vec![1_u32, 8, 16, 80, 32, 96]),
+        ) {
+            let mut pair = display();
+            pair.send(&SurfaceCreate { format, ..CREATE });
+            let draws = draws();
+            for (which, bytes) in damages {
+                let (kind, mut body) = draws[which].clone();
+                let length = body.len();
+                bytes.into_iter().for_each(|(at, value)| body[at % length] = value);
+                body.truncate(cut.map_or(length, |cut| cut % length));
+                // Others follow a refused one only here: in a session it ends the channel.
+                let frame = Frame { kind, sub_list: 0, body: &body };
+                let _ = pair.client.handle_message(pair.now, frame);
+            }
         }
     }
 }

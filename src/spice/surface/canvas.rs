@@ -1,19 +1,23 @@
 //! All surfaces of a display channel and the messages that change them.
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::cache::{ImageCache, PaletteCache};
-use super::paint::{self, Mask, Place};
+use super::format::Format;
+use super::paint::{self, Mask, Paint, Place};
 use super::pixels::Surface;
 use super::rop::Rop;
+use super::sample::Stretch;
+use super::stream::Streams;
 use crate::spice::codec::{self, CodecError, Picture, bitmap, glz, lz};
 use crate::spice::limits::Limits;
 use crate::spice::wire::display::{InvalList, SurfaceCreate};
-use crate::spice::wire::draw::{CopyBits, DisplayBase, DrawFill, DrawOpaque};
+use crate::spice::wire::draw::{
+    CopyBits, DisplayBase, DrawBlend, DrawCopy, DrawFill, DrawOpaque, scale_mode,
+};
 use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
 use crate::spice::wire::types::{Brush, Clip, Point, QMask, Rect, RopDescriptor};
 
@@ -90,6 +94,40 @@ pub enum DrawError {
         /// Height of the image.
         height: u32,
     },
+    /// A surface of a format that SPICE does not define.
+    #[error("surface {id} has format {format}, wanted 1, 8, 16, 32, 80 or 96")]
+    SurfaceFormat {
+        /// The surface's id.
+        id: u32,
+        /// The number found.
+        format: u32,
+    },
+    /// A compositing operator, filter or repeat that SPICE does not define.
+    #[error("{what} {got} is unknown, the last is {last}")]
+    Unknown {
+        /// What it would select.
+        what: &'static str,
+        /// The number found.
+        got: u32,
+        /// The largest number defined.
+        last: u32,
+    },
+    /// A stream of a kind that the server was told not to send.
+    #[error("stream {id} is {codec}, only MJPEG is decoded here")]
+    StreamCodec {
+        /// The stream's id.
+        id: u32,
+        /// Name or number of the codec.
+        codec: &'static str,
+    },
+    /// A stream that cannot be, or a frame of one that does not decode.
+    #[error("stream {id}")]
+    Stream {
+        /// The stream's id.
+        id: u32,
+        /// What is wrong with it.
+        source: CodecError,
+    },
     /// A raster operation without an operation.
     #[error("raster operation {0:?} names no operation")]
     Rop(RopDescriptor),
@@ -108,10 +146,8 @@ pub enum DrawError {
 /// Surfaces and caches of one display channel.
 #[derive(Debug)]
 pub struct Canvas {
-    limits: Limits,
+    pub(super) limits: Limits,
     surfaces: HashMap<u32, Surface>,
-    /// Surfaces of formats that are not drawn here; draws to and from them are left out.
-    foreign_surfaces: HashSet<u32>,
     surface_bytes: u64,
     /// Whether a screen that is destroyed is kept for the next of its kind.
     holds_screen: bool,
@@ -121,8 +157,7 @@ pub struct Canvas {
     image_cache_pixels: u64,
     palettes: PaletteCache,
     dictionary: glz::Dictionary,
-    /// Set by an image that is refused softly, read by the draw it belongs to.
-    skip_reason: Option<&'static str>,
+    pub(super) streams: Streams,
 }
 
 impl Canvas {
@@ -131,7 +166,6 @@ impl Canvas {
         Self {
             limits: options.limits,
             surfaces: HashMap::new(),
-            foreign_surfaces: HashSet::new(),
             surface_bytes: 0,
             holds_screen: false,
             held: None,
@@ -140,7 +174,7 @@ impl Canvas {
             image_cache_pixels: options.image_cache_pixels,
             palettes: PaletteCache::default(),
             dictionary: glz::Dictionary::new(options.glz_window_pixels),
-            skip_reason: None,
+            streams: Streams::default(),
         }
     }
 
@@ -155,18 +189,14 @@ impl Canvas {
         primaries.min_by_key(|(id, _)| **id).map(|(id, surface)| (*id, surface))
     }
 
-    /// Creates a surface, in place of one with the same id. False when its format is not drawn here.
-    pub fn create_surface(&mut self, message: &SurfaceCreate) -> Result<bool, DrawError> {
-        const XRGB: u32 = 32;
-        const ARGB: u32 = 96;
+    /// Creates a surface, black or transparent, in place of one with the same id.
+    pub fn create_surface(&mut self, message: &SurfaceCreate) -> Result<(), DrawError> {
         let id = message.surface_id;
         self.destroy_surface(id);
-        let count = u64::try_from(self.surfaces.len() + self.foreign_surfaces.len()).unwrap_or(u64::MAX);
+        let format = message.format;
+        let format = Format::from_wire(format).ok_or(DrawError::SurfaceFormat { id, format })?;
+        let count = u64::try_from(self.surfaces.len()).unwrap_or(u64::MAX);
         within("number of surfaces", count + 1, self.limits.surfaces)?;
-        if !matches!(message.format, XRGB | ARGB) {
-            self.foreign_surfaces.insert(id);
-            return Ok(false);
-        }
         let pixels = self.limits.images.check(message.width, message.height);
         let pixels = pixels.map_err(|source| DrawError::Image { id: id.into(), kind: "SURFACE", source })?;
         let bytes = u64::try_from(pixels).unwrap_or(u64::MAX).saturating_mul(4);
@@ -175,18 +205,18 @@ impl Canvas {
         self.generation += 1;
         let is_primary = message.flags & SurfaceCreate::PRIMARY != 0;
         let (width, height) = (message.width, message.height);
-        let surface = Surface::new(width, height, message.format == ARGB, is_primary, self.generation);
+        let surface = Surface::new(width, height, format, is_primary, self.generation);
         let surface = match self.held.take_if(|_| is_primary) {
             Some(held) => held.in_place_of(surface),
             None => surface,
         };
         self.surfaces.insert(id, surface);
-        Ok(true)
+        Ok(())
     }
 
     /// Destroys a surface. False when there was none.
     pub fn destroy_surface(&mut self, id: u32) -> bool {
-        let Some(surface) = self.surfaces.remove(&id) else { return self.foreign_surfaces.remove(&id) };
+        let Some(surface) = self.surfaces.remove(&id) else { return false };
         self.surface_bytes -= byte_length(surface.pixels());
         if self.holds_screen && surface.is_primary() {
             self.held = Some(surface);
@@ -240,22 +270,38 @@ impl Canvas {
         let rop = rop(message.rop_descriptor, RopDescriptor::INVERS_BRUSH)?;
         let brush = self.resolve_brush(&message.brush)?;
         let mask = self.resolve_mask(&message.mask)?;
-        self.draw(&message.base, mask.as_ref(), |surface, place| brush.fill(surface, place, rop))
+        self.draw(&message.base, mask.as_ref(), |surface, place| {
+            paint::fill(surface, place, rop, brush.paint());
+        })
     }
 
-    /// DRAW_COPY and DRAW_BLEND, which mean the same.
-    pub fn copy(
+    /// DRAW_COPY.
+    pub fn copy(&mut self, message: &DrawCopy<'_>) -> Result<Outcome, DrawError> {
+        let rop = rop(message.rop_descriptor, RopDescriptor::INVERS_SRC)?;
+        let mut source = self.resolve_source(&message.src_bitmap.0, &message.src_area)?;
+        source.is_smooth = message.scale_mode == scale_mode::INTERPOLATE;
+        self.put(&message.base, &source, rop, &message.mask)
+    }
+
+    /// DRAW_BLEND, which means the same.
+    pub fn blend(&mut self, message: &DrawBlend<'_>) -> Result<Outcome, DrawError> {
+        let rop = rop(message.rop_descriptor, RopDescriptor::INVERS_SRC)?;
+        let mut source = self.resolve_source(&message.src_bitmap.0, &message.src_area)?;
+        source.is_smooth = message.scale_mode == scale_mode::INTERPOLATE;
+        self.put(&message.base, &source, rop, &message.mask)
+    }
+
+    fn put(
         &mut self,
         base: &DisplayBase,
-        image: &Image<'_>,
-        area: &Rect,
-        descriptor: RopDescriptor,
+        source: &ResolvedSource,
+        rop: Rop,
         mask: &QMask<'_>,
     ) -> Result<Outcome, DrawError> {
-        let rop = rop(descriptor, RopDescriptor::INVERS_SRC)?;
-        let picture = self.resolve_source(image, area)?;
         let mask = self.resolve_mask(mask)?;
-        self.draw(base, mask.as_ref(), |surface, place| paint::copy(surface, place, rop, &picture, area))
+        self.draw(base, mask.as_ref(), |surface, place| {
+            paint::copy(surface, place, rop, &source.over(place.bounds));
+        })
     }
 
     /// DRAW_OPAQUE: the source as it is, then the brush with the source as its destination.
@@ -263,13 +309,13 @@ impl Canvas {
         let descriptor = message.rop_descriptor;
         let rop = Rop::new(descriptor, RopDescriptor::INVERS_BRUSH, RopDescriptor::INVERS_SRC);
         let rop = rop.ok_or(DrawError::Rop(descriptor))?;
-        let area = &message.src_area;
-        let picture = self.resolve_source(&message.src_bitmap.0, area)?;
+        let mut source = self.resolve_source(&message.src_bitmap.0, &message.src_area)?;
+        source.is_smooth = message.scale_mode == scale_mode::INTERPOLATE;
         let brush = self.resolve_brush(&message.brush)?;
         let mask = self.resolve_mask(&message.mask)?;
         self.draw(&message.base, mask.as_ref(), |surface, place| {
-            paint::copy(surface, place, Rop::PUT, &picture, area);
-            brush.fill(surface, place, rop);
+            paint::copy(surface, place, Rop::PUT, &source.over(place.bounds));
+            paint::fill(surface, place, rop, brush.paint());
         })
     }
 
@@ -290,24 +336,17 @@ impl Canvas {
 
     fn constant(&mut self, base: &DisplayBase, mask: &QMask<'_>, rop: Rop) -> Result<Outcome, DrawError> {
         let mask = self.resolve_mask(mask)?;
-        self.draw(base, mask.as_ref(), |surface, place| paint::fill(surface, place, rop, 0))
+        self.draw(base, mask.as_ref(), |surface, place| paint::constant(surface, place, rop))
     }
 
-    /// Decodes an image whose draw is left out: the caches must not miss it.
-    pub fn decode_for_caches(&mut self, image: &Image<'_>) -> Result<(), DrawError> {
-        self.resolve(image, Purpose::Picture)?;
-        self.skip_reason = None;
-        Ok(())
+    /// Decodes an image without a draw.
+    #[cfg(test)]
+    pub(super) fn decode_for_caches(&mut self, image: &Image<'_>) -> Result<(), DrawError> {
+        self.resolve_whole(image).map(|_| ())
     }
 
-    /// The same for a mask.
-    pub fn decode_mask_for_caches(&mut self, mask: &QMask<'_>) -> Result<(), DrawError> {
-        self.resolve_mask(mask)?;
-        self.skip_reason = None;
-        Ok(())
-    }
-
-    fn draw(
+    /// Draws on the surface, if there is one. Everything that fills caches has been resolved before.
+    pub(super) fn draw(
         &mut self,
         base: &DisplayBase,
         mask: Option<&ResolvedMask>,
@@ -315,9 +354,6 @@ impl Canvas {
     ) -> Result<Outcome, DrawError> {
         /// Cutting overlapping rectangles takes time that grows with the square of their number.
         const CLIP_RECTS: u64 = 4096;
-        if let Some(reason) = self.skip_reason.take() {
-            return Ok(Outcome::Skipped(reason));
-        }
         if let Clip::Rects(rects) = &base.clip {
             within("number of clip rectangles", u64::try_from(rects.len()).unwrap_or(u64::MAX), CLIP_RECTS)?;
         }
@@ -334,22 +370,31 @@ impl Canvas {
         Ok(Outcome::Drawn(base.surface_id, clipped(&visible, &base.clip)))
     }
 
-    fn resolve_source(&mut self, image: &Image<'_>, area: &Rect) -> Result<Arc<Picture>, DrawError> {
+    /// The part `area` of an image. Of a surface only this part is taken.
+    pub(super) fn resolve_source(
+        &mut self,
+        image: &Image<'_>,
+        area: &Rect,
+    ) -> Result<ResolvedSource, DrawError> {
+        if let ImageData::Surface(id) = image.data {
+            let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
+            check_area(area, surface.width(), surface.height())?;
+            let none = || Picture { width: 0, height: 0, has_alpha: false, bytes: Vec::new() };
+            let picture = Arc::new(paint::snapshot(surface, area).unwrap_or_else(none));
+            let area = Rect::new(0, 0, area.width(), area.height());
+            return Ok(ResolvedSource { picture, area, is_smooth: false });
+        }
         let picture = self.resolve(image, Purpose::Picture)?;
-        if self.skip_reason.is_some() {
-            return Ok(picture);
-        }
-        let inside = |edge: i32, length: u32| u32::try_from(edge).is_ok_and(|edge| edge <= length);
-        let (width, height) = (picture.width, picture.height);
-        let is_inside = [area.left, area.right].iter().all(|x| inside(*x, width))
-            && [area.top, area.bottom].iter().all(|y| inside(*y, height));
-        if !is_inside {
-            return Err(DrawError::SourceArea { area: *area, width, height });
-        }
-        Ok(picture)
+        check_area(area, picture.width, picture.height)?;
+        Ok(ResolvedSource { picture, area: *area, is_smooth: false })
     }
 
-    fn resolve_brush(&mut self, brush: &Brush<'_>) -> Result<ResolvedBrush, DrawError> {
+    /// All of an image.
+    pub(super) fn resolve_whole(&mut self, image: &Image<'_>) -> Result<Arc<Picture>, DrawError> {
+        self.resolve(image, Purpose::Picture)
+    }
+
+    pub(super) fn resolve_brush(&mut self, brush: &Brush<'_>) -> Result<ResolvedBrush, DrawError> {
         Ok(match brush {
             Brush::None => ResolvedBrush::None,
             Brush::Solid(colour) => ResolvedBrush::Solid(*colour),
@@ -359,7 +404,7 @@ impl Canvas {
         })
     }
 
-    fn resolve_mask(&mut self, mask: &QMask<'_>) -> Result<Option<ResolvedMask>, DrawError> {
+    pub(super) fn resolve_mask(&mut self, mask: &QMask<'_>) -> Result<Option<ResolvedMask>, DrawError> {
         let Some(image) = &mask.bitmap else { return Ok(None) };
         let picture = self.resolve(&image.0, Purpose::Mask)?;
         Ok(Some(ResolvedMask { picture, pos: mask.pos, is_inverse: mask.flags & QMask::INVERS != 0 }))
@@ -411,10 +456,6 @@ impl Canvas {
     }
 
     fn resolve_surface(&mut self, id: u32) -> Result<Arc<Picture>, DrawError> {
-        if self.foreign_surfaces.contains(&id) {
-            self.skip_reason = Some("image of a surface whose format is not drawn");
-            return Ok(Arc::new(Picture { width: 0, height: 0, has_alpha: false, bytes: Vec::new() }));
-        }
         let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
         let picture = paint::snapshot(surface, &surface.bounds());
         Ok(Arc::new(picture.ok_or(DrawError::SurfaceMissing { id })?))
@@ -448,34 +489,55 @@ enum Purpose {
     Mask,
 }
 
-enum ResolvedBrush {
+/// A part of a picture.
+pub(super) struct ResolvedSource {
+    picture: Arc<Picture>,
+    area: Rect,
+    pub(super) is_smooth: bool,
+}
+
+impl ResolvedSource {
+    /// This part stretched over `bounds`.
+    pub(super) fn over(&self, bounds: &Rect) -> Stretch<'_> {
+        Stretch { picture: &self.picture, area: self.area, bounds: *bounds, is_smooth: self.is_smooth }
+    }
+}
+
+pub(super) enum ResolvedBrush {
     None,
     Solid(u32),
     Pattern(Arc<Picture>, Point),
 }
 
 impl ResolvedBrush {
-    fn fill(&self, surface: &mut Surface, place: Place<'_>, rop: Rop) {
+    pub(super) fn paint(&self) -> Paint<'_> {
         match self {
-            Self::None => {}
-            Self::Solid(colour) => paint::fill(surface, place, rop, *colour),
-            Self::Pattern(tile, origin) => paint::fill_pattern(surface, place, rop, tile, *origin),
+            Self::None => Paint::None,
+            Self::Solid(colour) => Paint::Solid(*colour),
+            Self::Pattern(tile, origin) => Paint::Pattern(tile, *origin),
         }
     }
 }
 
-struct ResolvedMask {
+pub(super) struct ResolvedMask {
     picture: Arc<Picture>,
     pos: Point,
     is_inverse: bool,
 }
 
-fn rop(descriptor: RopDescriptor, operand_bit: RopDescriptor) -> Result<Rop, DrawError> {
+pub(super) fn rop(descriptor: RopDescriptor, operand_bit: RopDescriptor) -> Result<Rop, DrawError> {
     Rop::new(descriptor, operand_bit, RopDescriptor::INVERS_DEST).ok_or(DrawError::Rop(descriptor))
 }
 
-fn within(what: &'static str, got: u64, limit: u64) -> Result<(), DrawError> {
+pub(super) fn within(what: &'static str, got: u64, limit: u64) -> Result<(), DrawError> {
     if got > limit { Err(DrawError::Limit { what, got, limit }) } else { Ok(()) }
+}
+
+fn check_area(area: &Rect, width: u32, height: u32) -> Result<(), DrawError> {
+    let inside = |edge: i32, length: u32| u32::try_from(edge).is_ok_and(|edge| edge <= length);
+    let is_inside = [area.left, area.right].iter().all(|x| inside(*x, width))
+        && [area.top, area.bottom].iter().all(|y| inside(*y, height));
+    if is_inside { Ok(()) } else { Err(DrawError::SourceArea { area: *area, width, height }) }
 }
 
 /// The smallest rectangle around what `clip` leaves of `visible`.

@@ -3,6 +3,7 @@
 use super::pixels::Surface;
 use super::region::for_each_visible;
 use super::rop::Rop;
+use super::sample::{self, Stretch};
 use crate::spice::codec::Picture;
 use crate::spice::wire::types::{Clip, Point, Rect};
 
@@ -14,7 +15,7 @@ pub(super) struct Place<'a> {
     pub(super) mask: Option<Mask<'a>>,
 }
 
-/// A one-bit picture over the box: any colour but black is a 1.
+/// A one-bit picture over the box: any colour but black is a 1, and with alpha what is more than half opaque.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mask<'a> {
     pub(super) picture: &'a Picture,
@@ -25,124 +26,168 @@ pub(super) struct Mask<'a> {
 impl Mask<'_> {
     fn draws(&self, bounds: &Rect, x: i32, y: i32) -> bool {
         let (x, y) = (self.pos.x.saturating_add(x - bounds.left), self.pos.y.saturating_add(y - bounds.top));
-        match pixel(self.picture, x, y) {
-            Some(bit) => (bit & 0x00ff_ffff != 0) != self.is_inverse,
+        let ones = if self.picture.has_alpha { 0x8000_0000 } else { 0x00ff_ffff };
+        match sample::argb(self.picture, x, y) {
+            Some(pixel) => (pixel & ones != 0) != self.is_inverse,
             None => false,
         }
     }
 }
 
-fn pixel(picture: &Picture, x: i32, y: i32) -> Option<u32> {
-    let row = picture.row(u32::try_from(y).ok()?)?;
-    let start = usize::try_from(x).ok()?.checked_mul(4)?;
-    row.get(start..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+/// What a draw takes its colours from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Paint<'a> {
+    /// Nothing is drawn.
+    None,
+    /// A number in the surface's own format.
+    Solid(u32),
+    /// Tiles, one of which begins at this point.
+    Pattern(&'a Picture, Point),
 }
 
-/// Draws row by row: `draw` gets the pixels of row `y` from column `left` on and changes them in place.
-fn each_row(surface: &mut Surface, place: Place<'_>, mut draw: impl FnMut(&mut [u8], i32, i32)) {
-    let bounds = surface.bounds();
+impl Paint<'_> {
+    /// The held pixel for `x`, `y` of `surface`; `None` without a colour.
+    pub(super) fn held(&self, format: super::format::Format, x: i32, y: i32) -> Option<u32> {
+        match self {
+            Self::None => None,
+            Self::Solid(value) => Some(format.hold_native(*value)),
+            Self::Pattern(tile, origin) => {
+                let (width, height) = (i32::try_from(tile.width).ok()?, i32::try_from(tile.height).ok()?);
+                let x = x.saturating_sub(origin.x).checked_rem_euclid(width)?;
+                let y = y.saturating_sub(origin.y).checked_rem_euclid(height)?;
+                sample::argb(tile, x, y).map(|argb| format.hold(argb))
+            }
+        }
+    }
+}
+
+/// Gives each pixel of the place, as the surface holds it, the value that `change` makes of it.
+pub(super) fn each_pixel(
+    surface: &mut Surface,
+    place: Place<'_>,
+    mut change: impl FnMut(i32, i32, u32) -> u32,
+) {
+    let (bounds, bits) = (surface.bounds(), surface.format().bits());
     for_each_visible(place.bounds, place.clip, &bounds, |area| {
         for y in area.top..area.bottom {
-            let row = surface.span_mut(y, area.left, area.right);
-            let Some(mask) = place.mask else {
-                draw(row, area.left, y);
-                continue;
-            };
-            let mut drawn = row.to_vec();
-            draw(&mut drawn, area.left, y);
-            let columns = area.left..area.right;
-            for ((x, old), new) in columns.zip(row.chunks_exact_mut(4)).zip(drawn.chunks_exact(4)) {
-                if mask.draws(place.bounds, x, y) {
-                    old.copy_from_slice(new);
+            let row = surface.span_mut(y, area.left, area.right).as_chunks_mut::<4>().0;
+            for (x, bytes) in (area.left..area.right).zip(row) {
+                if place.mask.is_none_or(|mask| mask.draws(place.bounds, x, y)) {
+                    *bytes = (change(x, y, u32::from_le_bytes(*bytes)) & bits).to_le_bytes();
                 }
             }
         }
     });
 }
 
-/// Applies `rop` to each pixel with what `operand` gives for it.
-fn each_pixel(
-    surface: &mut Surface,
-    place: Place<'_>,
-    rop: Rop,
-    mut operand: impl FnMut(i32, i32) -> Option<u32>,
-) {
-    let keep = if surface.has_alpha() { !0 } else { 0x00ff_ffff };
-    each_row(surface, place, |row, left, y| {
-        for (x, bytes) in (left..).zip(row.as_chunks_mut::<4>().0) {
-            if let Some(operand) = operand(x, y) {
-                *bytes = (rop.combine(operand, u32::from_le_bytes(*bytes)) & keep).to_le_bytes();
+/// One operation that needs no operand.
+pub(super) fn constant(surface: &mut Surface, place: Place<'_>, rop: Rop) {
+    each_pixel(surface, place, |_, _, below| rop.combine(0, below));
+}
+
+/// The paint over the place.
+pub(super) fn fill(surface: &mut Surface, place: Place<'_>, rop: Rop, paint: Paint<'_>) {
+    let format = surface.format();
+    match paint {
+        Paint::None => {}
+        Paint::Solid(value) if rop.is_plain_put() && place.mask.is_none() => {
+            let pixel = format.hold_native(value).to_le_bytes();
+            let bounds = surface.bounds();
+            for_each_visible(place.bounds, place.clip, &bounds, |area| {
+                for y in area.top..area.bottom {
+                    surface.span_mut(y, area.left, area.right).as_chunks_mut::<4>().0.fill(pixel);
+                }
+            });
+        }
+        Paint::Solid(value) => {
+            let operand = format.hold_native(value);
+            each_pixel(surface, place, |_, _, below| rop.combine(operand, below));
+        }
+        Paint::Pattern(..) => each_pixel(surface, place, |x, y, below| {
+            paint.held(format, x, y).map_or(below, |operand| rop.combine(operand, below))
+        }),
+    }
+}
+
+/// A picture over the place.
+pub(super) fn copy(surface: &mut Surface, place: Place<'_>, rop: Rop, source: &Stretch<'_>) {
+    let format = surface.format();
+    if source.area.is_empty() {
+        return;
+    }
+    let is_verbatim = rop.is_plain_put()
+        && place.mask.is_none()
+        && source.is_same_size()
+        && is_held_alike(surface, source.picture);
+    if !is_verbatim {
+        each_pixel(surface, place, |x, y, below| rop.combine(format.hold(source.argb(x, y)), below));
+        return;
+    }
+    let shift = (source.area.left - source.bounds.left, source.area.top - source.bounds.top);
+    let bounds = surface.bounds();
+    for_each_visible(place.bounds, place.clip, &bounds, |area| {
+        for y in area.top..area.bottom {
+            let row = surface.span_mut(y, area.left, area.right);
+            let from = u32::try_from(y + shift.1).ok().and_then(|y| source.picture.row(y));
+            let start = usize::try_from(area.left + shift.0).ok().and_then(|x| x.checked_mul(4));
+            let span = from.zip(start).and_then(|(from, start)| from.get(start..)?.get(..row.len()));
+            if let Some(span) = span {
+                row.copy_from_slice(span);
             }
         }
     });
 }
 
-/// One colour, or none for operations that need no operand.
-pub(super) fn fill(surface: &mut Surface, place: Place<'_>, rop: Rop, colour: u32) {
-    each_pixel(surface, place, rop, |_, _| Some(colour));
-}
-
-/// Tiles of `tile`, one of which begins at `origin`.
-pub(super) fn fill_pattern(surface: &mut Surface, place: Place<'_>, rop: Rop, tile: &Picture, origin: Point) {
-    let (Ok(width), Ok(height)) = (i32::try_from(tile.width), i32::try_from(tile.height)) else { return };
-    if width == 0 || height == 0 {
-        return;
+/// Whether the surface holds the picture's bytes as they are.
+fn is_held_alike(surface: &Surface, picture: &Picture) -> bool {
+    use super::format::Format;
+    match surface.format() {
+        Format::Xrgb => !picture.has_alpha,
+        Format::Argb => picture.has_alpha,
+        _ => false,
     }
-    let opaque = opaque_bits(surface, tile);
-    each_pixel(surface, place, rop, |x, y| {
-        let (x, y) =
-            (x.saturating_sub(origin.x).rem_euclid(width), y.saturating_sub(origin.y).rem_euclid(height));
-        pixel(tile, x, y).map(|pixel| pixel | opaque)
-    });
-}
-
-/// The part `area` of `picture`, stretched over the box to the nearest pixel when the sizes differ. The caller
-/// has checked that `area` lies within the picture.
-pub(super) fn copy(surface: &mut Surface, place: Place<'_>, rop: Rop, picture: &Picture, area: &Rect) {
-    let bounds = *place.bounds;
-    let is_same_size = bounds.width() == area.width() && bounds.height() == area.height();
-    let opaque = opaque_bits(surface, picture);
-    if !is_same_size {
-        each_pixel(surface, place, rop, |x, y| {
-            let x = area.left + nearest(x - bounds.left, bounds.width(), area.width());
-            let y = area.top + nearest(y - bounds.top, bounds.height(), area.height());
-            pixel(picture, x, y).map(|pixel| pixel | opaque)
-        });
-        return;
-    }
-    let shift = (area.left - bounds.left, area.top - bounds.top);
-    let is_verbatim = rop.is_plain_put() && opaque == 0 && (surface.has_alpha() || !picture.has_alpha);
-    if !is_verbatim {
-        each_pixel(surface, place, rop, |x, y| {
-            pixel(picture, x + shift.0, y + shift.1).map(|pixel| pixel | opaque)
-        });
-        return;
-    }
-    each_row(surface, place, |row, left, y| {
-        let source = u32::try_from(y + shift.1).ok().and_then(|y| picture.row(y));
-        let start = usize::try_from(left + shift.0).ok().and_then(|x| x.checked_mul(4));
-        if let Some(source) =
-            source.zip(start).and_then(|(source, start)| source.get(start..)?.get(..row.len()))
-        {
-            row.copy_from_slice(source);
-        }
-    });
 }
 
 /// The box from the equally large area at `from`, as it was before.
 pub(super) fn copy_bits(surface: &mut Surface, place: Place<'_>, from: Point) {
-    let bounds = *place.bounds;
-    let shift = (from.x.saturating_sub(bounds.left), from.y.saturating_sub(bounds.top));
-    let source = Rect::new(from.x, from.y, bounds.width(), bounds.height()).intersect(&surface.bounds());
-    let Some(before) = snapshot(surface, &source) else { return };
-    let place_of_source = Rect {
+    let shift = (from.x.saturating_sub(place.bounds.left), from.y.saturating_sub(place.bounds.top));
+    let whole = surface.bounds();
+    let source = Rect::new(from.x, from.y, place.bounds.width(), place.bounds.height()).intersect(&whole);
+    // Only where the source has pixels is anything drawn.
+    let reached = Rect {
         left: source.left.saturating_sub(shift.0),
         top: source.top.saturating_sub(shift.1),
         right: source.right.saturating_sub(shift.0),
         bottom: source.bottom.saturating_sub(shift.1),
     };
+    if source.is_empty() {
+        return;
+    }
+    let is_one_piece = match place.clip {
+        Clip::None => true,
+        Clip::Rects(rects) => rects.len() == 1,
+    };
+    if is_one_piece {
+        for_each_visible(&reached, place.clip, &whole, |area| move_area(surface, area, shift));
+        return;
+    }
+    let Some(before) = snapshot(surface, &source) else { return };
     let area = Rect::new(0, 0, source.width(), source.height());
-    copy(surface, Place { bounds: &place_of_source, ..place }, Rop::PUT, &before, &area);
+    let stretch = Stretch { picture: &before, area, bounds: reached, is_smooth: false };
+    let bits = surface.format().bits();
+    each_pixel(surface, Place { bounds: &reached, ..place }, |x, y, _| stretch.argb(x, y) & bits);
+}
+
+/// Moves what is `shift` away to `area`, row by row in the order that reads before it writes.
+fn move_area(surface: &mut Surface, area: Rect, shift: (i32, i32)) {
+    let mut move_row = |y: i32| {
+        surface.move_span((area.left + shift.0, y + shift.1), (area.left, y), area.width());
+    };
+    if shift.1 >= 0 {
+        (area.top..area.bottom).for_each(&mut move_row);
+    } else {
+        (area.top..area.bottom).rev().for_each(&mut move_row);
+    }
 }
 
 /// The pixels of `area` as a picture; `None` when nothing of it lies on the surface.
@@ -151,21 +196,11 @@ pub(super) fn snapshot(surface: &Surface, area: &Rect) -> Option<Picture> {
     if area.is_empty() {
         return None;
     }
-    let mut bytes = Vec::new();
+    let (width, height) = (u32::try_from(area.width()).ok()?, u32::try_from(area.height()).ok()?);
+    let bytes = usize::try_from(area.area()).ok()?.checked_mul(4)?;
+    let mut bytes = Vec::with_capacity(bytes);
     for y in area.top..area.bottom {
         bytes.extend_from_slice(surface.span(y, area.left, area.right));
     }
-    let (width, height) = (u32::try_from(area.width()).ok()?, u32::try_from(area.height()).ok()?);
-    Some(Picture { width, height, has_alpha: surface.has_alpha(), bytes })
-}
-
-/// What a picture without alpha needs on a surface with alpha.
-fn opaque_bits(surface: &Surface, picture: &Picture) -> u32 {
-    if surface.has_alpha() && !picture.has_alpha { 0xff00_0000 } else { 0 }
-}
-
-/// The source pixel under the middle of destination pixel `at`.
-fn nearest(at: i32, length: i32, source_length: i32) -> i32 {
-    let (at, length, source_length) = (i64::from(at), i64::from(length.max(1)), i64::from(source_length));
-    i32::try_from((2 * at + 1) * source_length / (2 * length)).unwrap_or(0)
+    Some(Picture { width, height, has_alpha: surface.format().has_alpha(), bytes })
 }

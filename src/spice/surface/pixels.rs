@@ -1,15 +1,16 @@
 //! One surface.
 
+use super::format::Format;
 use crate::spice::wire::types::Rect;
 
-/// A rectangle of pixels: rows from top to bottom, four bytes B, G, R, X per pixel.
+/// A rectangle of pixels: rows from top to bottom, four bytes B, G, R, X per pixel, whatever the guest's format.
 ///
 /// The fourth byte is 0 on ordinary surfaces and alpha on those few that a guest creates with alpha.
 #[derive(Debug, Clone)]
 pub struct Surface {
     width: u32,
     height: u32,
-    has_alpha: bool,
+    format: Format,
     is_primary: bool,
     generation: u64,
     pixels: Vec<u8>,
@@ -17,14 +18,14 @@ pub struct Surface {
 
 impl Surface {
     /// A black surface. The caller has checked the size.
-    pub(super) fn new(width: u32, height: u32, has_alpha: bool, is_primary: bool, generation: u64) -> Self {
+    pub(super) fn new(width: u32, height: u32, format: Format, is_primary: bool, generation: u64) -> Self {
         let bytes = byte_count(width, height);
-        Self { width, height, has_alpha, is_primary, generation, pixels: vec![0; bytes] }
+        Self { width, height, format, is_primary, generation, pixels: vec![0; bytes] }
     }
 
     /// These pixels on `surface`, where they fit, otherwise `surface`.
     pub(super) fn in_place_of(self, mut surface: Self) -> Self {
-        let kind = |surface: &Self| (surface.width, surface.height, surface.has_alpha, surface.is_primary);
+        let kind = |surface: &Self| (surface.width, surface.height, surface.format, surface.is_primary);
         if kind(&self) == kind(&surface) {
             surface.pixels = self.pixels;
         }
@@ -62,9 +63,8 @@ impl Surface {
         self.generation
     }
 
-    /// Whether the fourth byte is alpha.
-    pub(super) fn has_alpha(&self) -> bool {
-        self.has_alpha
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) fn bounds(&self) -> Rect {
@@ -84,6 +84,22 @@ impl Surface {
         }
     }
 
+    /// The four bytes of a pixel; `None` outside of the surface.
+    pub(super) fn pixel_mut(&mut self, x: i32, y: i32) -> Option<&mut [u8; 4]> {
+        self.span_mut(y, x, x.checked_add(1)?).first_chunk_mut()
+    }
+
+    /// Moves the pixels of row `from.1` from column `from.0` on to `width` pixels at column `to.0` of row `to.1`; they may
+    /// overlap. Nothing moves unless both lie on the surface.
+    pub(super) fn move_span(&mut self, from: (i32, i32), to: (i32, i32), width: i32) {
+        let range = |(x, y): (i32, i32)| self.byte_range(y, x, x.checked_add(width)?);
+        if let (Some(source), Some(target)) = (range(from), range(to))
+            && source.end.max(target.end) <= self.pixels.len()
+        {
+            self.pixels.copy_within(source, target.start);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.pixels.fill(0);
     }
@@ -92,7 +108,7 @@ impl Surface {
         let (y, left, right) =
             (usize::try_from(y).ok()?, usize::try_from(left).ok()?, usize::try_from(right).ok()?);
         let start = y.checked_mul(self.stride_bytes())?;
-        if right.checked_mul(4)? > self.stride_bytes() {
+        if left > right || right.checked_mul(4)? > self.stride_bytes() {
             return None;
         }
         Some(start.checked_add(left * 4)?..start.checked_add(right * 4)?)

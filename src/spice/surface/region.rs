@@ -13,6 +13,13 @@ pub(super) fn for_each_visible(bounds: &Rect, clip: &Clip, surface: &Rect, mut v
         }
         return;
     };
+    if let [only] = rects.as_slice() {
+        let visible = only.intersect(&bounds);
+        if !visible.is_empty() {
+            visit(visible);
+        }
+        return;
+    }
     let mut rects: Vec<_> = rects.iter().map(|rect| rect.intersect(&bounds)).collect();
     rects.retain(|rect| !rect.is_empty());
     rects.sort_unstable_by_key(|rect| rect.left);

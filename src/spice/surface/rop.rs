@@ -95,8 +95,27 @@ impl Rop {
     }
 }
 
+/// A ternary raster operation: bit `pattern << 2 | source << 1 | destination` of the number is the result for these
+/// three bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rop3(pub(super) u8);
+
+impl Rop3 {
+    /// The new pixel.
+    pub(super) fn combine(self, pattern: u32, source: u32, destination: u32) -> u32 {
+        // For each row of the table that gives 1: the pixel's bits that are in this row.
+        (0..8).filter(|row| self.0 >> row & 1 != 0).fold(0, |result, row| {
+            let pick = |bits: u32, is_set: bool| if is_set { bits } else { !bits };
+            result
+                | (pick(pattern, row & 4 != 0) & pick(source, row & 2 != 0) & pick(destination, row & 1 != 0))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, proptest};
+
     use super::*;
 
     const OPERAND: u32 = 0b0011;
@@ -144,5 +163,64 @@ mod tests {
         let nothing =
             Rop::new(RopDescriptor::INVERS_RES, RopDescriptor::INVERS_SRC, RopDescriptor::INVERS_DEST);
         assert_eq!(nothing, None);
+    }
+
+    #[test]
+    fn well_known_ternary_operations_are_themselves() {
+        let (p, s, d) = (0x0f0f_0f0f, 0x3333_3333, 0x5555_5555);
+        let known: [(u8, u32); 8] = [
+            (0x00, 0),
+            (0xff, !0),
+            (0xcc, s),
+            (0xf0, p),
+            (0xaa, d),
+            (0x66, s ^ d),
+            (0x88, s & d),
+            (0xb8, ((p ^ d) & s) ^ p), // the one that paints through a mask
+        ];
+        for (code, expected) in known {
+            assert_eq!(Rop3(code).combine(p, s, d), expected, "{code:#04x}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_ternary_operation_is_its_truth_table(p in any::<u32>(), s in any::<u32>(), d in any::<u32>()) {
+            for code in 0..=255_u8 {
+                let result = Rop3(code).combine(p, s, d);
+                for bit in 0..32 {
+                    let row = (p >> bit & 1) << 2 | (s >> bit & 1) << 1 | d >> bit & 1;
+                    let expected = u32::from(code) >> row & 1;
+                    assert_eq!(result >> bit & 1, expected, "code {code:#04x}, bit {bit}");
+                }
+            }
+        }
+
+        /// Any descriptor with an operation, against the definition one bit at a time.
+        #[test]
+        fn every_descriptor_is_its_definition(bits in 0_u16..0x800, s in any::<u32>(), d in any::<u32>()) {
+            let descriptor = RopDescriptor(bits);
+            let rop = Rop::new(descriptor, RopDescriptor::INVERS_SRC, RopDescriptor::INVERS_DEST);
+            let has = |bit: RopDescriptor| descriptor.has(bit);
+            let (source, below) = (
+                if has(RopDescriptor::INVERS_SRC) { !s } else { s },
+                if has(RopDescriptor::INVERS_DEST) { !d } else { d },
+            );
+            let constant = [
+                (RopDescriptor::OP_BLACKNESS, 0),
+                (RopDescriptor::OP_WHITENESS, !0),
+                (RopDescriptor::OP_INVERS, !d),
+            ];
+            let combined = [
+                (RopDescriptor::OP_PUT, source),
+                (RopDescriptor::OP_OR, source | below),
+                (RopDescriptor::OP_AND, source & below),
+                (RopDescriptor::OP_XOR, source ^ below),
+            ];
+            let constant = constant.into_iter().find(|(bit, _)| has(*bit)).map(|(_, value)| value);
+            let combined = combined.into_iter().find(|(bit, _)| has(*bit)).map(|(_, value)| value);
+            let combined = combined.map(|value| if has(RopDescriptor::INVERS_RES) { !value } else { value });
+            assert_eq!(rop.map(|rop| rop.combine(s, d)), constant.or(combined), "{descriptor:?}");
+        }
     }
 }

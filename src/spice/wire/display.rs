@@ -10,12 +10,24 @@ use super::types::{Clip, Rect};
 
 /// Bits of the channel capability word.
 pub mod capability {
+    /// STREAM_DATA_SIZED may be sent.
+    pub const SIZED_STREAM: u32 = 0;
     /// MONITORS_CONFIG may be sent.
     pub const MONITORS_CONFIG: u32 = 1;
+    /// DRAW_COMPOSITE may be sent.
+    pub const COMPOSITE: u32 = 2;
+    /// Surfaces of eight bits of alpha may be created.
+    pub const A8_SURFACE: u32 = 3;
+    /// STREAM_ACTIVATE_REPORT may be sent.
+    pub const STREAM_REPORT: u32 = 4;
     /// LZ4 images may be sent to those who ask for them.
     pub const LZ4: u32 = 5;
     /// PREFERRED_COMPRESSION is understood.
     pub const PREF_COMPRESSION: u32 = 6;
+    /// Streams come in none but the codecs that are named.
+    pub const MULTI_CODEC: u32 = 8;
+    /// Streams may be MJPEG.
+    pub const CODEC_MJPEG: u32 = 9;
 }
 
 message! {
@@ -117,7 +129,7 @@ message! {
         surface_id: u32,
         /// The stream.
         id: u32,
-        /// 1: rows are top-down.
+        /// [`StreamCreate::TOP_DOWN`].
         flags: u8,
         /// 1 MJPEG, 2 VP8, 3 H264, 4 VP9, 5 H265.
         codec_type: u8,
@@ -136,6 +148,11 @@ message! {
         /// Where inside `dest`.
         clip: Clip,
     }
+}
+
+impl StreamCreate {
+    /// The first row of a frame is the top row.
+    pub const TOP_DOWN: u8 = 1;
 }
 
 message! {
@@ -375,6 +392,33 @@ pub mod client {
     }
 
     message! {
+        /// SPICE_MSGC_DISPLAY_STREAM_REPORT: how the frames of a stream arrived.
+        102 "STREAM_REPORT" StreamReport {
+            /// The stream.
+            stream_id: u32,
+            /// Number of the activation.
+            unique_id: u32,
+            /// Time of the first frame.
+            start_frame_mm_time: u32,
+            /// Time of the last frame.
+            end_frame_mm_time: u32,
+            /// Frames received.
+            num_frames: u32,
+            /// How many of them were not shown.
+            num_drops: u32,
+            /// How early the last frame came, in milliseconds.
+            last_frame_delay: i32,
+            /// How late sound is, in milliseconds.
+            audio_delay: u32,
+        }
+    }
+
+    impl StreamReport {
+        /// There is no sound.
+        pub const NO_AUDIO: u32 = u32::MAX;
+    }
+
+    message! {
         /// SPICE_MSGC_DISPLAY_PREFERRED_COMPRESSION.
         103 "PREFERRED_COMPRESSION" PreferredCompression {
             /// 1 off, 2 auto GLZ, 3 auto LZ, 4 QUIC, 5 GLZ, 6 LZ, 7 LZ4.
@@ -385,7 +429,7 @@ pub mod client {
 
 #[cfg(test)]
 mod tests {
-    use super::client::{Init, PreferredCompression};
+    use super::client::{Init, PreferredCompression, StreamReport};
     use super::*;
     use crate::spice::wire::testing::{annotated, check};
 
@@ -591,6 +635,29 @@ mod tests {
                  0000400100000000 pixmap_cache_size
                  01 glz_dictionary_id
                  00000001 glz_dictionary_window_size",
+            ),
+        );
+        check(
+            &StreamReport {
+                stream_id: 1,
+                unique_id: 2,
+                start_frame_mm_time: 3,
+                end_frame_mm_time: 4,
+                num_frames: 5,
+                num_drops: 6,
+                last_frame_delay: -7,
+                audio_delay: StreamReport::NO_AUDIO,
+            },
+            102,
+            &annotated(
+                "01000000 stream_id
+                 02000000 unique_id
+                 03000000 start_frame_mm_time
+                 04000000 end_frame_mm_time
+                 05000000 num_frames
+                 06000000 num_drops
+                 f9ffffff last_frame_delay
+                 ffffffff audio_delay",
             ),
         );
         check(&PreferredCompression { image_compression: 1 }, 103, &annotated("01 image_compression"));

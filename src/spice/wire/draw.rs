@@ -356,7 +356,7 @@ message! {
     313 "DRAW_ALPHA_BLEND" DrawAlphaBlend<'a> {
         /// Where to.
         base: DisplayBase,
-        /// 1: the destination has alpha; 2: the source surface has.
+        /// See the constants.
         alpha_flags: u8,
         /// 255 is opaque.
         alpha: u8,
@@ -365,6 +365,13 @@ message! {
         /// The part of it.
         src_area: Rect,
     }
+}
+
+impl DrawAlphaBlend<'_> {
+    /// The destination's alpha counts and is kept.
+    pub const DEST_HAS_ALPHA: u8 = 1;
+    /// The alpha of a source that is a surface counts.
+    pub const SRC_SURFACE_HAS_ALPHA: u8 = 2;
 }
 
 fields! {
@@ -408,6 +415,10 @@ pub struct DrawComposite<'a> {
 }
 
 impl DrawComposite<'_> {
+    /// Each channel of the mask counts for itself.
+    pub const COMPONENT_ALPHA: u32 = 1 << 18;
+    /// The destination is taken as opaque.
+    pub const DEST_OPAQUE: u32 = 1 << 24;
     /// The mask is there.
     pub const HAS_MASK: u32 = 1 << 19;
     /// The source transform is there.
