@@ -42,6 +42,12 @@ impl Scancode {
         US.iter().find(|(code, ..)| *code == self.0).map(|(_, plain, _)| plain.to_string())
     }
 
+    /// Returns what this key types on a US keyboard, with shift held or without; `None` for a key that types nothing.
+    pub fn us_character(self, shifted: bool) -> Option<char> {
+        let (_, plain, with_shift) = US.iter().find(|(code, ..)| *code == self.0)?;
+        Some(if shifted { *with_shift } else { *plain })
+    }
+
     /// Names that [`Scancode::by_name`] knows, besides the characters of the layout.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|(name, _)| *name)
