@@ -129,6 +129,13 @@ impl Layout {
         self.rows.iter().find(|row| row.0 == code.0).map(|row| row.1)
     }
 
+    /// The character that a key makes, with shift held or without; `None` for a key that makes none.
+    pub fn character(&self, code: Scancode, shifted: bool) -> Option<char> {
+        let row = self.rows.iter().chain(&EVERYWHERE).find(|row| row.0 == code.0)?;
+        let char = if shifted && row.2 != '\0' { row.2 } else { row.1 };
+        (char != '\0').then_some(char)
+    }
+
     /// A dead key and what it goes on: a letter, or space for the accent itself.
     fn composed(&self, char: char) -> Option<[Key; 2]> {
         let dead = |accent| self.dead.iter().find(|(dead, _)| *dead == accent).map(|(_, key)| *key);

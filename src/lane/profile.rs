@@ -39,6 +39,8 @@ pub enum Profile {
     Qemu(Box<QemuProfile>),
     /// `kind = "attach"`: a machine that runs already and belongs to somebody else.
     Attach(Box<AttachProfile>),
+    /// `kind = "sim"`: the reference guest in this process.
+    Sim(Box<SimProfile>),
 }
 
 /// `kind = "qemu"`: a machine that is booted and owned.
@@ -106,6 +108,21 @@ pub struct AttachProfile {
     pub gates: Vec<Gate>,
     /// `[qmp] allow`.
     pub qmp_allow: QmpAllow,
+    pub(super) canonical: String,
+    pub(super) hash: String,
+}
+
+/// `kind = "sim"`: the reference guest in this process, behind a SPICE server of our own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimProfile {
+    /// As for [`QemuProfile::name`].
+    pub name: String,
+    /// As for [`QemuProfile::root`].
+    pub root: PathBuf,
+    /// `[sim] time_scale`: how many times as fast as the clock the guest's time goes; 0.01 to 100, default 1.
+    pub time_scale: f64,
+    /// `[[gate]]`; by default a first surface, then a first digest.
+    pub gates: Vec<Gate>,
     pub(super) canonical: String,
     pub(super) hash: String,
 }
@@ -202,6 +219,7 @@ impl Profile {
         match self {
             Self::Qemu(profile) => &profile.canonical,
             Self::Attach(profile) => &profile.canonical,
+            Self::Sim(profile) => &profile.canonical,
         }
     }
 
@@ -210,6 +228,7 @@ impl Profile {
         match self {
             Self::Qemu(profile) => profile.profile_hash(),
             Self::Attach(profile) => profile.profile_hash(),
+            Self::Sim(profile) => profile.profile_hash(),
         }
     }
 
@@ -218,6 +237,7 @@ impl Profile {
         match self {
             Self::Qemu(_) => "qemu",
             Self::Attach(_) => "attach",
+            Self::Sim(_) => "sim",
         }
     }
 
@@ -226,6 +246,7 @@ impl Profile {
         match self {
             Self::Qemu(profile) => &profile.name,
             Self::Attach(profile) => &profile.name,
+            Self::Sim(profile) => &profile.name,
         }
     }
 
@@ -233,7 +254,7 @@ impl Profile {
     pub fn qemu(self) -> Option<QemuProfile> {
         match self {
             Self::Qemu(profile) => Some(*profile),
-            Self::Attach(_) => None,
+            Self::Attach(_) | Self::Sim(_) => None,
         }
     }
 }
@@ -246,6 +267,13 @@ impl QemuProfile {
 }
 
 impl AttachProfile {
+    /// Returns `sha256:<hex>` of the canonical TOML.
+    pub fn profile_hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl SimProfile {
     /// Returns `sha256:<hex>` of the canonical TOML.
     pub fn profile_hash(&self) -> &str {
         &self.hash

@@ -20,6 +20,7 @@ pub mod codec;
 mod driver;
 mod limits;
 mod link;
+pub mod server;
 pub mod session;
 mod supervisor;
 pub mod surface;

@@ -369,7 +369,15 @@ message_set! {
 
 /// What a client says on a display channel.
 pub mod client {
-    use super::message;
+    use super::{message, message_set};
+
+    message_set! {
+        /// What a client says on a display channel, without what belongs to streams and GL.
+        DisplayMessage {
+            Init(Init),
+            PreferredCompression(PreferredCompression),
+        }
+    }
 
     message! {
         /// SPICE_MSGC_DISPLAY_INIT. QEMU crashes without it, with a second one, with a negative window and
