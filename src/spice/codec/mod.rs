@@ -1,4 +1,4 @@
-//! From encoded images to pixels.
+//! From encoded images to pixels, and for LZ back.
 //!
 //! INVARIANT: pure. Each decoder takes bytes, the size the image descriptor promised and [`ImageLimits`], and
 //! returns a whole [`Picture`] or an error: never a partly filled one, never a panic, and never more work
@@ -10,6 +10,7 @@
 pub mod bitmap;
 pub mod glz;
 pub mod lz;
+pub mod lz_encode;
 mod units;
 
 use thiserror::Error;
