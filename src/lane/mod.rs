@@ -9,7 +9,8 @@
 //! [`contents`] (what is in files), [`doctor`] (the same for people, with what is missing and what to do about it),
 //! [`process`] (QEMU's life),
 //! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end). [`bringup`] makes one lane of
-//! them and a console, [`attach`] makes one of a machine that is somebody else's, [`sim`] one of the guest in this process, and [`handle`] is what scenarios get to hold.
+//! them and a console, [`attach`] makes one of a machine that is somebody else's, [`sim`] one of the guest in this process,
+//! and [`handle`] is what scenarios get to hold.
 
 mod argv;
 pub mod attach;

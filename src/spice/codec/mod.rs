@@ -1,4 +1,4 @@
-//! From encoded images to pixels.
+//! From encoded images to pixels, and for LZ back.
 //!
 //! INVARIANT: pure. Each decoder takes bytes, the size the image descriptor promised and [`ImageLimits`], and
 //! returns a whole [`Picture`] or an error: never a partly filled one, never a panic, and never more work
@@ -11,6 +11,7 @@ pub mod glz;
 pub mod jpeg;
 pub mod lz;
 pub mod lz4;
+pub mod lz_encode;
 pub mod quic;
 mod units;
 pub mod zlib_glz;

@@ -78,7 +78,8 @@ pub(super) async fn drive(wiring: Wiring, mut peer: Box<dyn Peer>) -> ChannelEnd
             () = wait_until(due.map(Into::into)) => {}
             // An owner that is gone has nothing new to show; it cancels.
             Ok(()) = news.changed() => {}
-            read = reader.read_buf(inbox.room()) => {
+            // A client that asks and does not take the answers is asked for no more.
+            read = reader.read_buf(inbox.room()), if !outbox.is_full() => {
                 match read {
                     Ok(0) => break ChannelEnd::Eof,
                     Ok(_) => {}
@@ -180,7 +181,7 @@ impl Outbox {
     const MOST_BYTES: usize = 512 * 1024;
 
     fn fill(&mut self, peer: &mut dyn Peer, now: Instant) {
-        while self.pending().len() < Self::MOST_BYTES
+        while !self.is_full()
             && let Some(frame) = peer.poll_transmit(now)
         {
             if self.sent > 0 {
@@ -194,6 +195,10 @@ impl Outbox {
         } else {
             self.waiting_since.get_or_insert(now);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending().len() >= Self::MOST_BYTES
     }
 
     fn pending(&self) -> &[u8] {

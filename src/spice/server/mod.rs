@@ -79,12 +79,18 @@ pub enum Encoding {
     /// As they are.
     #[default]
     Raw,
+    /// As LZ where that is shorter.
+    Lz,
 }
 
 impl Encoding {
     /// What comes nearest to a client's wish; nothing for a number that is none.
     fn wished(wish: u8) -> Option<Self> {
-        (1..=7).contains(&wish).then_some(Self::Raw)
+        match wish {
+            1 => Some(Self::Raw),
+            2..=7 => Some(Self::Lz),
+            _ => None,
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::spice::wire::link::{Capabilities, LinkMess};
-use crate::spice::{CloseReason, LinkError, Session as Client, SessionError, SessionEvent, SessionOptions};
+use crate::spice::{
+    CloseReason, Compression, LinkError, Session as Client, SessionError, SessionEvent, SessionOptions,
+};
 
 /// Nothing here takes long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,6 +117,34 @@ async fn every_client_sees_the_screen_and_what_becomes_of_it() {
         shows(client, 16, 16, &[0; 16 * 16 * 4]).await;
     }
     assert_eq!(lab.handle.sessions(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_wants_lz_gets_the_same_pixels_as_lz() {
+    let lab = Lab::new().await;
+    let mut options = lab.options();
+    options.compression = Some(Compression::Lz);
+    let (client, _events) = Client::connect(options).await.unwrap();
+    lab.handle.set_screen(320, 240).unwrap();
+    let mut wanted = vec![0; 320 * 240 * 4];
+    wanted[4_000..8_000].fill(150);
+    lab.handle.draw(0, 0, 320, &wanted).unwrap();
+    let opaque = |at: usize, byte: u8| if at % 4 == 3 { 0 } else { byte };
+    let wanted: Vec<u8> = wanted.into_iter().enumerate().map(|(at, byte)| opaque(at, byte)).collect();
+    shows(&client, 320, 240, &wanted).await;
+    lab.handle.draw(0, 0, 1, &[1, 2, 3, 0]).unwrap();
+    let kinds = async {
+        loop {
+            let stats = client.stats();
+            let images = stats.channels.iter().map(|channel| &channel.counters.images);
+            let has = |kind| images.clone().any(|images| images.contains_key(kind));
+            if has("LZ_RGB") && has("BITMAP") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, kinds).await.expect("a pixel, which LZ would make longer, comes raw");
 }
 
 #[tokio::test]
@@ -240,6 +270,66 @@ async fn strangers_get_an_answer_or_a_closed_door_and_hurt_nobody() {
     }
     assert_eq!(lab.handle.sessions(), 0);
     let _ = lab.connect().await;
+}
+
+/// Opens a main channel by hand, up to the link result.
+async fn linked(lab: &Lab) -> UnixStream {
+    let mut stream = lab.raw().await;
+    let (common, channel_caps) = (Capabilities::of(&[3]), Capabilities::default());
+    let mess = LinkMess { connection_id: 0, channel: ChannelId::MAIN, common, channel_caps };
+    stream.write_all(&mess.encode()).await.unwrap();
+    let mut reply = [0; 16 + 178 + 8];
+    stream.read_exact(&mut reply).await.unwrap();
+    let key = reply[20..182].try_into().unwrap();
+    stream.write_all(&crate::spice::ticket::encrypt(None, &key).unwrap()).await.unwrap();
+    let mut result = [0xff; 4];
+    stream.read_exact(&mut result).await.unwrap();
+    assert_eq!(result, [0; 4]);
+    stream
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_never_reads_is_not_listened_to_for_long() {
+    let lab = Lab::new().await;
+    let mut stream = linked(&lab).await;
+    let attach = [104, 0, 0, 0, 0, 0].repeat(10_000);
+    let asking = async {
+        loop {
+            stream.write_all(&attach).await.unwrap();
+        }
+    };
+    assert!(timeout(Duration::from_secs(3), asking).await.is_err(), "at some time nothing more is taken");
+    drop(stream);
+    let gone = async {
+        while lab.handle.sessions() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("the session is over");
+}
+
+#[tokio::test]
+async fn a_malformed_message_ends_its_channel_with_the_reason() {
+    let mut lab = Lab::new().await;
+    for (said, wanted) in [
+        (
+            &[104, 0, 0xff, 0xff, 0xff, 0xff][..],
+            "message 1: message size is 4294967295, limit is 26624 (offset 6)",
+        ),
+        (&[101, 0, 0, 0, 0, 0][..], "message 1 has the type 101, which is unknown on this channel"),
+        (
+            &[105, 0, 1, 0, 0, 0, 1][..],
+            "message 1 (MOUSE_MODE_REQUEST): field `mode` needs 2 bytes at offset 0, 1 left",
+        ),
+    ] {
+        let mut stream = linked(&lab).await;
+        stream.write_all(said).await.unwrap();
+        let reason = lab.until(|event| match event {
+            ServerEvent::Closed { channel: ChannelId::MAIN, reason, .. } => Some(reason),
+            _ => None,
+        });
+        assert_eq!(reason.await.as_deref(), Some(wanted));
+    }
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ fn a_lane_that_does_not_load_is_reported_like_the_rest() {
     let (name, capability) = lane(&["--lane", "east"]);
     assert_eq!((name, &capability["state"]), ("east".into(), &"broken".into()));
     assert!(capability["why"].as_str().unwrap().ends_with("lanes/east.toml:1:8: unknown value `vm`"));
-    assert_eq!(capability["remedy"]["any"], "known here: qemu, attach");
+    assert_eq!(capability["remedy"]["any"], "known here: qemu, attach, sim");
     let (_, capability) = lane(&["--lane", "wets", "--lane-dir", "more"]);
     assert_eq!(capability["why"], "no lane profile named \"wets\", did you mean \"west\"?");
     let lab = lab.file("backstaff.toml", "lain = \"east\"\n");

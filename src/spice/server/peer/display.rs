@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::base::Base;
 use super::{Peer, PeerError};
+use crate::spice::codec::lz_encode;
 use crate::spice::server::Encoding;
 use crate::spice::server::stage::{Scene, Stage, ViewerId};
-use crate::spice::wire::bytes::Pointer;
+use crate::spice::wire::bytes::{Counted, Pointer};
 use crate::spice::wire::display::client::DisplayMessage;
 use crate::spice::wire::display::{
     Head, InvalAllPalettes, Mark, MonitorsConfig, SurfaceCreate, SurfaceDestroy, capability,
@@ -103,9 +104,18 @@ impl DisplayPeer {
         let side = |length: i32| u32::try_from(length).unwrap_or(0);
         let (width, height) = (side(rect.width()), side(rect.height()));
         self.images += 1;
-        let (format, flags, palette) = (RGB32, Bitmap::TOP_DOWN, PaletteSource::None);
-        let bitmap = Bitmap { format, flags, width, height, stride: width * 4, palette, data: pixels };
-        let data = ImageData::Bitmap(bitmap);
+        let compressed = match self.encoding {
+            Encoding::Raw => None,
+            Encoding::Lz => Some(lz_encode::encode(pixels, width, height)),
+        };
+        let data = match compressed.as_deref().filter(|stream| stream.len() < pixels.len()) {
+            Some(stream) => ImageData::LzRgb(Counted(stream)),
+            None => {
+                let (format, flags, palette) = (RGB32, Bitmap::TOP_DOWN, PaletteSource::None);
+                let stride = width * 4;
+                ImageData::Bitmap(Bitmap { format, flags, width, height, stride, palette, data: pixels })
+            }
+        };
         let descriptor = ImageDescriptor { id: self.images, kind: data.kind().0, flags: 0, width, height };
         self.base.send(&DrawCopy {
             base: DisplayBase { surface_id: SURFACE, bounds: rect, clip: Clip::None },
@@ -156,7 +166,8 @@ impl Peer for DisplayPeer {
 
     fn is_idle(&self) -> bool {
         let is_seen = |viewer| self.stage.is_seen(viewer, self.shown);
-        self.base.is_empty() && self.viewer.is_none_or(is_seen)
+        // One that has not said INIT yet has not seen anything.
+        self.base.is_empty() && self.viewer.is_some_and(is_seen)
     }
 }
 
