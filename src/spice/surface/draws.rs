@@ -1,8 +1,9 @@
 //! The drawing messages beyond copying and filling.
 
 use super::blend::Operator;
-use super::canvas::{Canvas, DrawError, Outcome, rop, within};
+use super::canvas::{Canvas, Outcome, rop, within};
 use super::composite::{Mode, View};
+use super::error::DrawError;
 use super::format::Format;
 use super::paint::{self, Place, each_pixel};
 use super::region::for_each_visible;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::canvas::{Canvas, DrawError, Outcome, within};
+use super::canvas::{Canvas, Outcome, within};
+use super::error::DrawError;
 use super::paint;
 use super::rop::Rop;
 use super::sample::Stretch;

@@ -3,7 +3,8 @@
 //! Which pixels a line touches is what X servers and the other SPICE clients agree on: Bresenham's line, where a tie
 //! between two pixels goes to the same one in both directions.
 
-use super::canvas::{DrawError, within};
+use super::canvas::within;
+use super::error::DrawError;
 use crate::spice::wire::draw::{LineAttr, Path};
 use crate::spice::wire::types::{Point, Rect};
 
