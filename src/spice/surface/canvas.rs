@@ -251,11 +251,7 @@ impl Canvas {
         mask: Option<&ResolvedMask>,
         draw: impl FnOnce(&mut Surface, Place<'_>),
     ) -> Result<Outcome, DrawError> {
-        /// Cutting overlapping rectangles takes time that grows with the square of their number.
-        const CLIP_RECTS: u64 = 4096;
-        if let Clip::Rects(rects) = &base.clip {
-            within("number of clip rectangles", u64::try_from(rects.len()).unwrap_or(u64::MAX), CLIP_RECTS)?;
-        }
+        check_clip(&base.clip)?;
         let Some(surface) = self.surfaces.get_mut(&base.surface_id) else {
             return Ok(Outcome::Skipped("draw to a surface that does not exist"));
         };
@@ -441,6 +437,13 @@ pub(super) fn rop(descriptor: RopDescriptor, operand_bit: RopDescriptor) -> Resu
 
 pub(super) fn within(what: &'static str, got: u64, limit: u64) -> Result<(), DrawError> {
     if got > limit { Err(DrawError::Limit { what, got, limit }) } else { Ok(()) }
+}
+
+pub(super) fn check_clip(clip: &Clip) -> Result<(), DrawError> {
+    /// Cutting overlapping rectangles takes time that grows with the square of their number.
+    const CLIP_RECTS: u64 = 4096;
+    let Clip::Rects(rects) = clip else { return Ok(()) };
+    within("number of clip rectangles", u64::try_from(rects.len()).unwrap_or(u64::MAX), CLIP_RECTS)
 }
 
 fn check_area(area: &Rect, width: u32, height: u32) -> Result<(), DrawError> {

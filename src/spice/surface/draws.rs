@@ -100,11 +100,14 @@ impl Canvas {
         let lines = stroke::flatten(&message.path.0)?;
         let dashes = stroke::Dashes::new(&message.attr);
         let limit = self.limits.images.pixels;
-        let mut budget = limit;
+        let mut budget = limit.saturating_add(1);
         let outcome = self.draw(&message.base, None, |surface, place| {
             let (format, paint, bounds) = (surface.format(), brush.paint(), surface.bounds());
             for_each_visible(place.bounds, place.clip, &bounds, |area| {
                 for line in &lines {
+                    if budget == 0 {
+                        return;
+                    }
                     stroke::each_point(line, &area, &mut budget, |x, y, step| {
                         let operand = paint.held(format, x, y).filter(|_| dashes.draws(step));
                         if let Some((operand, pixel)) = operand.zip(surface.pixel_mut(x, y)) {

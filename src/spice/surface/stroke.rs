@@ -160,6 +160,8 @@ pub(super) fn each_point(
     budget: &mut u64,
     mut visit: impl FnMut(i32, i32, u64),
 ) {
+    // A figure costs even where nothing of it is seen.
+    *budget = budget.saturating_sub(1);
     let mut step = 0;
     for line in polyline.windows(2) {
         let line = Line::new(line[0], line[1]);

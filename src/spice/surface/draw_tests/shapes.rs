@@ -101,6 +101,10 @@ fn strokes_without_an_operation_or_without_end_are_refused() {
     let zigzag: Vec<_> = (0..40).map(|i| (i % 2 * 7, 0)).collect();
     let error = small.stroke(&stroke(&zigzag, WHOLE, PUT)).unwrap_err();
     assert_eq!(error.to_string(), "number of pixels of a path would be 101, limit is 100");
+    let dots = PathSegment { flags: 3, points: vec![Point { x: -160, y: 0 }] };
+    let mut many = stroke(&[], WHOLE, PUT);
+    many.path.0.segments = vec![dots; 101];
+    assert!(matches!(small.stroke(&many), Err(DrawError::Limit { limit: 100, .. })), "none of them is seen");
 }
 
 fn glyph(x: i32, y: i32, width: u16, height: u16, data: &[u8]) -> RasterGlyph<'_> {
