@@ -7,7 +7,7 @@
 -- Declaring scenarios
 --------------------------------------------------------------------------------------------------------------------
 
----@alias backstaff.Capability "keyboard"|"screen"|"digest"|"serial"|"qmp"|"snapshot"
+---@alias backstaff.Capability "keyboard"|"mouse"|"screen"|"digest"|"serial"|"qmp"|"snapshot"
 
 ---@class backstaff.ScenarioOptions
 ---@field needs? backstaff.Capability[]  What the lane must offer; the scenario is skipped where it does not. Default: {}.
@@ -30,6 +30,7 @@ function scenario(name, options, body) end
 
 ---What a scenario's function gets: steps, time, concurrency, and the way to the machine.
 ---@class backstaff.Test
+---@field mouse backstaff.Mouse  A hand on the machine's mouse. `t.mouse:click()`
 ---@field keyboard backstaff.Keyboard  Keys and text into the machine. `t.keyboard:press("enter")`
 ---@field digest backstaff.Digest  The digest on the screen. `t.digest:wait_for(any)`
 ---@field serial backstaff.Serial  Text from the first serial port. `t.serial:wait_for("login: $")`
@@ -186,19 +187,102 @@ function Keyboard:up(key) end
 ---@class backstaff.TypeOptions
 ---@field char_delay? number  Seconds from one key to the next. Default: 0.02; below 0.005 firmware loses keys.
 
----Types text on a US keyboard; a line end is Enter. The text is never recorded, only how long it was.
+---Types text on a keyboard of the current layout; a line end is Enter. The text is never recorded, only how long it was.
 ---
 ---Example: `t.keyboard:type("root\n")`
----@param text string  UTF-8, at most 4096 characters, all of them on a US keyboard.
+---@param text string  UTF-8, at most 4096 characters, all of them in the layout.
 ---@param options? backstaff.TypeOptions
 function Keyboard:type(text, options) end
 
 ---The same as `type`, for scenarios that read better with it.
 ---
 ---Example: `t.keyboard:paste("sextant{HELLO_OPERATOR}", { char_delay = 0.02 })`
----@param text string  UTF-8, at most 4096 characters, all of them on a US keyboard.
+---@param text string  UTF-8, at most 4096 characters, all of them in the layout.
 ---@param options? backstaff.TypeOptions
 function Keyboard:paste(text, options) end
+
+---@alias backstaff.Layout "us"|"uk"|"de"
+
+---Says what the guest takes its keyboard for, from here on: which keys text and single characters are. Returns the
+---layout in force.
+---
+---Example: `t.keyboard:layout("de")`
+---@param name? backstaff.Layout  Default: as before, "us" at first.
+---@return backstaff.Layout
+function Keyboard:layout(name) end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.mouse
+--------------------------------------------------------------------------------------------------------------------
+
+---@alias backstaff.Button "left"|"middle"|"right"|"side"|"extra"
+
+---@class backstaff.Mouse
+local Mouse = {}
+
+---@class backstaff.MoveOptions
+---@field timeout? number  Seconds to wait for a machine that takes positions. Default: 5.
+
+---Moves the pointer to a pixel of the screen. Needs a machine that takes positions: `tablet = true` under `[input]` in the
+---profile, and a guest with a driver for it, which is waited for.
+---
+---Example: `t.mouse:move(512, 384)`
+---@param x integer  From the left edge.
+---@param y integer  From the top edge.
+---@param options? backstaff.MoveOptions
+function Mouse:move(x, y, options) end
+
+---Moves the mouse by so much. How far the pointer goes is up to the guest. A machine that takes positions does not heed it.
+---
+---Example: `t.mouse:move_by(-20, 0)`
+---@param dx integer  To the right.
+---@param dy integer  Down.
+function Mouse:move_by(dx, dy) end
+
+---@class backstaff.ClickOptions
+---@field button? backstaff.Button  Default: "left".
+---@field count? integer  1 to 100; 2 is a double click. Default: 1.
+---@field hold? number  Seconds the button stays down, and up afterwards. Default: 0.04.
+
+---Clicks where the pointer is.
+---
+---Example: `t.mouse:click { button = "right" }`
+---@param options? backstaff.ClickOptions
+function Mouse:click(options) end
+
+---Puts a button down and leaves it there.
+---
+---Example: `t.mouse:down("left")`
+---@param button? backstaff.Button  Default: "left".
+function Mouse:down(button) end
+
+---Lets go of a button.
+---
+---Example: `t.mouse:up("left")`
+---@param button? backstaff.Button  Default: "left".
+function Mouse:up(button) end
+
+---@class backstaff.DragOptions
+---@field button? backstaff.Button  Default: "left".
+---@field steps? integer  Points on the way, 1 to 1000. Default: 10.
+---@field pause? number  Seconds between two of them. Default: 0.02.
+---@field timeout? number  Seconds to wait for a machine that takes positions. Default: 5.
+
+---Presses a button at one pixel, goes straight to another, and lets go.
+---
+---Example: `t.mouse:drag(10, 10, 200, 10)`
+---@param from_x integer
+---@param from_y integer
+---@param to_x integer
+---@param to_y integer
+---@param options? backstaff.DragOptions
+function Mouse:drag(from_x, from_y, to_x, to_y, options) end
+
+---Turns the wheel.
+---
+---Example: `t.mouse:scroll(-3)`
+---@param notches integer  Down, or up when negative; at most 100.
+function Mouse:scroll(notches) end
 
 --------------------------------------------------------------------------------------------------------------------
 -- t.digest

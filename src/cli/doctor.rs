@@ -121,11 +121,12 @@ fn asked_lane(command: &DoctorCommand, cwd: &Path) -> AskedLane {
         Err(error) => return unloadable(command.lane.as_ref(), &error),
     };
     let Some(name) = command.lane.as_ref().or(project.default_lane.as_ref()) else {
-        return AskedLane::Any { hint: ProjectError::NoLane { known: project.lanes() }.hint() };
+        return AskedLane::Any { hint: Some(project.how_to_name_a_lane()) };
     };
     match project.profile(name) {
         Ok(Profile::Qemu(profile)) => AskedLane::Profile(profile),
         Ok(Profile::Attach(profile)) => AskedLane::Attached { name: profile.name },
+        Ok(Profile::Sim(profile)) => AskedLane::Simulated { name: profile.name },
         Err(error) => unloadable(Some(name), &error),
     }
 }

@@ -90,8 +90,7 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
     let scripts = runner::discover(&paths)?;
     let first = scripts.first().cloned().unwrap_or_default();
     let project = Project::find(&first, &command.lane_dir, &cwd)?;
-    let lane = command.lane.or_else(|| project.default_lane.clone());
-    let lane = lane.ok_or_else(|| ProjectError::NoLane { known: project.lanes() })?;
+    let lane = project.lane(command.lane);
     Ok(RunOptions {
         scripts,
         project,

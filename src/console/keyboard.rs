@@ -1,7 +1,8 @@
-//! Keys by name and by logical AT set 1 make code, and the US-QWERTY layout
-//! (control-socket protocol, section 11; SPICE protocol, section 15.5).
+//! Keys by name and by logical AT set 1 make code (control-socket protocol, section 11; SPICE protocol, section 15.5).
 
 use serde::{Deserialize, Serialize};
+
+use super::layout;
 
 /// An AT set 1 make code. Extended keys have their prefix in the high byte: 0xE04B is cursor left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ impl Scancode {
     pub const CTRL: Self = Self(0x1D);
     /// Left alt.
     pub const ALT: Self = Self(0x38);
+    /// Right alt, which makes third characters on many layouts.
+    pub const ALTGR: Self = Self(0xE038);
 
     /// Whether it is a make code: 0x01 to 0x7F, alone or after 0xE0.
     pub fn is_make_code(self) -> bool {
@@ -21,106 +24,26 @@ impl Scancode {
         matches!(prefix, 0 | 0xE0) && (1..0x80).contains(&code)
     }
 
-    /// Finds a key by name (`enter`, `f10`, `ctrl`, `a`), upper and lower case alike.
+    /// Finds a key by name (`enter`, `f10`, `ctrl`), upper and lower case alike. What a key is that makes a character
+    /// is up to a layout.
     pub fn by_name(name: &str) -> Option<Self> {
         let lower = name.to_ascii_lowercase();
-        if let Some((_, code)) = NAMED.iter().find(|(known, _)| *known == lower) {
-            return Some(Self(*code));
-        }
-        let mut chars = lower.chars();
-        match (chars.next(), chars.next()) {
-            (Some(only), None) => us_key(only).filter(|key| !key.shifted).map(|key| key.code),
-            _ => None,
-        }
+        NAMED.iter().find(|(known, _)| *known == lower).map(|(_, code)| Self(*code))
     }
 
-    /// Returns the key's name, if it has one.
+    /// Returns the key's name, if it has one: a word, or what a US keyboard has printed on it.
     pub fn name(self) -> Option<String> {
         if let Some((name, _)) = NAMED.iter().find(|(_, code)| *code == self.0) {
             return Some((*name).to_owned());
         }
-        US.iter().find(|(code, ..)| *code == self.0).map(|(_, plain, _)| plain.to_string())
+        layout::US.plain(self).map(String::from)
     }
 
-    /// Names that [`Scancode::by_name`] knows, besides the characters of the layout.
+    /// Names that [`Scancode::by_name`] knows.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|(name, _)| *name)
     }
 }
-
-/// How a character is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// The key.
-    pub code: Scancode,
-    /// Whether shift is held.
-    pub shifted: bool,
-}
-
-/// Text that cannot be typed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot type {count} character(s) on a US keyboard: {shown}")]
-pub struct Unrepresentable {
-    /// Distinct characters that no key makes.
-    pub count: usize,
-    /// At most three of them, as `U+00E9 'é'`.
-    pub shown: String,
-}
-
-/// Translates text to keys of a US-QWERTY keyboard. `\r\n` and a lone `\r` are one Enter.
-///
-/// # Errors
-/// Some character has no key; nothing of the text should be typed then.
-pub fn us_keys(text: &str) -> Result<Vec<Key>, Unrepresentable> {
-    let mut keys = Vec::with_capacity(text.len());
-    let mut unknown: Vec<char> = Vec::new();
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        if char == '\r' && chars.peek() == Some(&'\n') {
-            continue;
-        }
-        match us_key(char) {
-            Some(key) => keys.push(key),
-            None if unknown.contains(&char) => {}
-            None => unknown.push(char),
-        }
-    }
-    if unknown.is_empty() {
-        return Ok(keys);
-    }
-    let shown: Vec<String> =
-        unknown.iter().take(3).map(|&char| format!("U+{:04X} {char:?}", u32::from(char))).collect();
-    Err(Unrepresentable { count: unknown.len(), shown: shown.join(", ") })
-}
-
-fn us_key(char: char) -> Option<Key> {
-    let char = if char == '\r' { '\n' } else { char };
-    US.iter().find_map(|&(code, plain, shifted)| {
-        let code = Scancode(code);
-        if char == plain {
-            Some(Key { code, shifted: false })
-        } else if char == shifted && shifted != plain {
-            Some(Key { code, shifted: true })
-        } else {
-            None
-        }
-    })
-}
-
-/// Make code, plain and shifted character.
-#[rustfmt::skip]
-const US: [(u16, char, char); 50] = [
-    (0x1E, 'a', 'A'), (0x30, 'b', 'B'), (0x2E, 'c', 'C'), (0x20, 'd', 'D'), (0x12, 'e', 'E'), (0x21, 'f', 'F'),
-    (0x22, 'g', 'G'), (0x23, 'h', 'H'), (0x17, 'i', 'I'), (0x24, 'j', 'J'), (0x25, 'k', 'K'), (0x26, 'l', 'L'),
-    (0x32, 'm', 'M'), (0x31, 'n', 'N'), (0x18, 'o', 'O'), (0x19, 'p', 'P'), (0x10, 'q', 'Q'), (0x13, 'r', 'R'),
-    (0x1F, 's', 'S'), (0x14, 't', 'T'), (0x16, 'u', 'U'), (0x2F, 'v', 'V'), (0x11, 'w', 'W'), (0x2D, 'x', 'X'),
-    (0x15, 'y', 'Y'), (0x2C, 'z', 'Z'),
-    (0x02, '1', '!'), (0x03, '2', '@'), (0x04, '3', '#'), (0x05, '4', '$'), (0x06, '5', '%'), (0x07, '6', '^'),
-    (0x08, '7', '&'), (0x09, '8', '*'), (0x0A, '9', '('), (0x0B, '0', ')'),
-    (0x0C, '-', '_'), (0x0D, '=', '+'), (0x1A, '[', '{'), (0x1B, ']', '}'), (0x2B, '\\', '|'), (0x27, ';', ':'),
-    (0x28, '\'', '"'), (0x29, '`', '~'), (0x33, ',', '<'), (0x34, '.', '>'), (0x35, '/', '?'),
-    (0x39, ' ', ' '), (0x0F, '\t', '\t'), (0x1C, '\n', '\n'),
-];
 
 #[rustfmt::skip]
 const NAMED: [(&str, u16); 72] = [
@@ -144,38 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_printable_ascii_character_has_a_key() {
-        let printable: String = (0x20..0x7F).map(char::from).collect();
-        assert_eq!(us_keys(&printable).unwrap().len(), 95);
-    }
-
-    #[test]
-    fn upper_case_and_shifted_signs_hold_shift() {
-        let keys = us_keys("a{H_1!").unwrap();
-        let seen: Vec<(u16, bool)> = keys.iter().map(|key| (key.code.0, key.shifted)).collect();
-        assert_eq!(
-            seen,
-            [(0x1E, false), (0x1A, true), (0x23, true), (0x0C, true), (0x02, false), (0x02, true)]
-        );
-    }
-
-    #[test]
-    fn every_line_end_is_one_enter() {
-        assert_eq!(us_keys("\r\n\r\n\n\r").unwrap().len(), 4);
-    }
-
-    #[test]
-    fn what_cannot_be_typed_is_named() {
-        let error = us_keys("café • café").unwrap_err();
-        assert_eq!(error.to_string(), "cannot type 2 character(s) on a US keyboard: U+00E9 'é', U+2022 '•'");
-    }
-
-    #[test]
     fn keys_are_found_by_name_whatever_the_case() {
         assert_eq!(Scancode::by_name("Enter"), Some(Scancode(0x1C)));
         assert_eq!(Scancode::by_name("LEFT"), Some(Scancode(0xE04B)));
-        assert_eq!(Scancode::by_name("i"), Some(Scancode(0x17)));
-        assert_eq!(Scancode::by_name("!"), None, "that is a character, not a key");
+        assert_eq!(Scancode::by_name("i"), None, "which key makes it is up to a layout");
+        assert_eq!(Scancode(0x17).name().as_deref(), Some("i"));
         assert_eq!(Scancode::by_name("entre"), None);
     }
 

@@ -1,9 +1,11 @@
 //! Keyboard in, surfaces and events out: what a scenario sees of a machine's console, whoever carries it.
 //!
-//! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys and
-//! layouts, [`typing`] paces them. Nothing here judges what is on the screen.
+//! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys,
+//! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them. Nothing here judges what is on the screen.
 
 pub mod keyboard;
+pub mod layout;
+pub mod mouse;
 pub mod spice;
 #[cfg(test)]
 pub(crate) mod test_console;
@@ -16,6 +18,7 @@ use std::time::Instant;
 use visual_digest::Frame;
 
 pub use keyboard::Scancode;
+pub use mouse::MouseAction;
 
 /// A machine's console. Handles are shared; nothing here waits, except [`Console::flushed`] and
 /// [`Console::close`].
@@ -31,6 +34,15 @@ pub trait Console: Send + Sync {
     /// # Errors
     /// The console is closed.
     fn key_up(&self, code: Scancode) -> Result<(), ConsoleError>;
+
+    /// Queues something that a mouse does, in order with the keys.
+    ///
+    /// # Errors
+    /// The console is closed.
+    fn mouse(&self, action: MouseAction) -> Result<(), ConsoleError>;
+
+    /// Resolves as soon as the machine takes absolute positions; before that it heeds relative motion only.
+    fn takes_positions(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// Resolves when every key queued so far has left this process.
     fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
-use super::{Area, Console, ConsoleError, ConsoleEvent, Scancode};
-use crate::spice::{ChannelType, CloseReason, Session, SessionError, SessionEvent, SessionOptions};
+use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
+use crate::spice::{ChannelType, CloseReason, Motion, Session, SessionError, SessionEvent, SessionOptions};
 
 /// A console carried by a SPICE session.
 pub struct SpiceConsole {
@@ -17,6 +17,8 @@ pub struct SpiceConsole {
     display_failure: watch::Sender<Option<String>>,
     /// How the session ended.
     ended: watch::Sender<Option<CloseReason>>,
+    /// Whether the machine takes absolute positions.
+    takes_positions: watch::Sender<bool>,
 }
 
 impl SpiceConsole {
@@ -29,7 +31,8 @@ impl SpiceConsole {
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
         let (session, mut session_events) = Session::connect(options).await?;
         let (display_failure, ended) = (watch::Sender::new(None), watch::Sender::new(None));
-        let console = Arc::new(Self { session, display_failure, ended });
+        let takes_positions = watch::Sender::new(false);
+        let console = Arc::new(Self { session, display_failure, ended, takes_positions });
         let (sender, events) = mpsc::unbounded_channel();
         let translator = Arc::downgrade(&console);
         tokio::spawn(async move {
@@ -43,6 +46,9 @@ impl SpiceConsole {
                 }
                 if let (Some(console), SessionEvent::Closed { reason }) = (&console, &event) {
                     console.ended.send_replace(Some(reason.clone()));
+                }
+                if let (Some(console), SessionEvent::MouseMode { client, .. }) = (&console, &event) {
+                    console.takes_positions.send_replace(*client);
                 }
                 let primary = console.and_then(|console| console.primary_surface());
                 if let Some(event) = translate(event, primary)
@@ -91,6 +97,28 @@ impl Console for SpiceConsole {
 
     fn key_up(&self, code: Scancode) -> Result<(), ConsoleError> {
         self.session.key_up(code.0).map_err(closed)
+    }
+
+    fn mouse(&self, action: MouseAction) -> Result<(), ConsoleError> {
+        let done = match action {
+            MouseAction::MoveTo { x, y } => {
+                let display_id = self.session.primary().map_or(0, |primary| primary.channel_id);
+                self.session.mouse_move(Motion::To { x, y, display_id })
+            }
+            MouseAction::MoveBy { dx, dy } => self.session.mouse_move(Motion::By { dx, dy }),
+            MouseAction::Press(button) => self.session.mouse_press(button.number()),
+            MouseAction::Release(button) => self.session.mouse_release(button.number()),
+        };
+        done.map_err(closed)
+    }
+
+    fn takes_positions(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut takes_positions = self.takes_positions.subscribe();
+        Box::pin(async move {
+            if takes_positions.wait_for(|takes| *takes).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

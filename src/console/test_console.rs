@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use visual_digest::Frame;
 
-use super::{Console, ConsoleError, Scancode, Screenshot};
+use super::{Console, ConsoleError, MouseAction, Scancode, Screenshot};
 
 /// Remembers the keys and shows a fixed screen.
 #[derive(Debug, Default)]
@@ -25,27 +25,40 @@ impl TestConsole {
         *self.screen.lock().unwrap() = Some(screen);
     }
 
-    /// `+1c` for down, `-1c` for up, in order.
+    /// `+1c` for down, `-1c` for up, `+left` and `-left` for buttons, `3,4` for positions, in order.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.keys.lock().unwrap().clone()
     }
 
-    fn note(&self, sign: char, code: Scancode) -> Result<(), ConsoleError> {
+    fn note(&self, what: String) -> Result<(), ConsoleError> {
         if self.closed {
             return Err(ConsoleError::Closed { reason: "test".to_owned() });
         }
-        self.keys.lock().unwrap().push(format!("{sign}{:02x}", code.0));
+        self.keys.lock().unwrap().push(what);
         Ok(())
     }
 }
 
 impl Console for TestConsole {
     fn key_down(&self, code: Scancode) -> Result<(), ConsoleError> {
-        self.note('+', code)
+        self.note(format!("+{:02x}", code.0))
     }
 
     fn key_up(&self, code: Scancode) -> Result<(), ConsoleError> {
-        self.note('-', code)
+        self.note(format!("-{:02x}", code.0))
+    }
+
+    fn mouse(&self, action: MouseAction) -> Result<(), ConsoleError> {
+        self.note(match action {
+            MouseAction::MoveTo { x, y } => format!("{x},{y}"),
+            MouseAction::MoveBy { dx, dy } => format!("{dx:+},{dy:+}"),
+            MouseAction::Press(button) => format!("+{}", button.name()),
+            MouseAction::Release(button) => format!("-{}", button.name()),
+        })
+    }
+
+    fn takes_positions(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
     }
 
     fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::keyboard::{Key, Scancode};
+use super::keyboard::Scancode;
+use super::layout::Key;
 use super::{Console, ConsoleError};
 
 /// Presses `codes` together: down in order, held, up in reverse order.
@@ -19,8 +20,8 @@ pub async fn press(console: &dyn Console, codes: &[Scancode], hold: Duration) ->
     Ok(())
 }
 
-/// Types `keys`, one every `char_delay`: shift down if needed, key down, half the delay, key up, shift up, the
-/// other half. Returns how many keys were typed.
+/// Types `keys`, one every `char_delay`: shift or AltGr down if needed, key down, half the delay, all up in reverse
+/// order, the other half. Returns how many keys were typed.
 ///
 /// # Errors
 /// The console closed.
@@ -33,8 +34,8 @@ pub async fn type_keys(
     let mut next = Instant::now();
     let mut typed = 0;
     for key in keys {
-        let codes = [Scancode::SHIFT, key.code];
-        let held = Held::press(console, if key.shifted { &codes } else { &codes[1..] })?;
+        let codes: Vec<Scancode> = key.codes().collect();
+        let held = Held::press(console, &codes)?;
         console.flushed().await;
         next = pause_until(next, half).await;
         drop(held);
@@ -79,7 +80,7 @@ impl Drop for Held<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keyboard::us_keys;
+    use super::super::layout::{DE, US};
     use super::super::test_console::TestConsole;
     use super::*;
 
@@ -88,9 +89,16 @@ mod tests {
     #[tokio::test]
     async fn typing_shifts_only_what_needs_it() {
         let console = TestConsole::default();
-        let typed = type_keys(&console, &us_keys("aB").unwrap(), NO_DELAY).await.unwrap();
+        let typed = type_keys(&console, &US.keys("aB").unwrap(), NO_DELAY).await.unwrap();
         assert_eq!(typed, 2);
         assert_eq!(console.keys(), ["+1e", "-1e", "+2a", "+30", "-30", "-2a"]);
+    }
+
+    #[tokio::test]
+    async fn third_characters_hold_altgr() {
+        let console = TestConsole::default();
+        type_keys(&console, &DE.keys("@").unwrap(), NO_DELAY).await.unwrap();
+        assert_eq!(console.keys(), ["+e038", "+10", "-10", "-e038"]);
     }
 
     #[tokio::test]
@@ -111,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn typing_on_a_closed_console_says_so() {
         let console = TestConsole::closed();
-        let error = type_keys(&console, &us_keys("a").unwrap(), NO_DELAY).await.unwrap_err();
+        let error = type_keys(&console, &US.keys("a").unwrap(), NO_DELAY).await.unwrap_err();
         assert!(error.to_string().contains("closed"), "{error}");
     }
 }

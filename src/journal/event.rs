@@ -258,6 +258,13 @@ pub enum Body {
         /// `down`, `up` or `press`.
         action: String,
     },
+    /// The mouse did something.
+    MouseSent {
+        /// `move`, `move_by`, `click`, `down`, `up`, `drag` or `scroll`.
+        action: String,
+        /// Where to, by how much, or which button.
+        detail: String,
+    },
     /// Text was typed. The text itself is never recorded: it may be a secret.
     TextTyped {
         /// Characters.
@@ -377,6 +384,7 @@ impl Body {
             Self::DigestRecord { .. } => "digest_record",
             Self::DigestFramebuffer { .. } => "digest_framebuffer",
             Self::KeySent { .. } => "key_sent",
+            Self::MouseSent { .. } => "mouse_sent",
             Self::TextTyped { .. } => "text_typed",
             Self::StepBegan { .. } => "step_began",
             Self::StepEnded { .. } => "step_ended",

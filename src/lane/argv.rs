@@ -1,7 +1,7 @@
 //! The argv of a plan. Pure; knows QEMU's syntax and nothing about where values come from.
 //!
 //! Order: machine and accelerator, what holds for any machine, CPU and memory, storage (firmware first),
-//! network, display and SPICE, QMP before serial, the name last.
+//! network, display and SPICE, QMP before serial, a tablet, the name last.
 //!
 //! Commas: paths given by users appear only where QEMU takes a value as it is (`-bios`, `-kernel`) or inside
 //! JSON. Names and types that land in comma-separated lists were checked when the profile was read.
@@ -56,6 +56,10 @@ pub(super) fn render(
         argv.option("-chardev", format!("file,id=serial0,path={SERIAL_LOG},append=on"));
         argv.option("-device", "isa-serial,id=com1,chardev=serial0");
     }
+    if profile.tablet {
+        argv.option("-device", format!("{USB_CONTROLLER},id=usb0"));
+        argv.option("-device", format!("{TABLET},id=tablet0,bus=usb0.0"));
+    }
     argv.option("-name", format!("guest={}", profile.name));
     argv.0
 }
@@ -75,6 +79,11 @@ pub(super) fn network_device(model: NetworkModel) -> &'static str {
         NetworkModel::E1000e => "e1000e",
     }
 }
+
+/// QEMU's name of what a tablet is plugged into.
+pub(super) const USB_CONTROLLER: &str = "qemu-xhci";
+/// QEMU's name of a pointer that takes absolute positions: what most guests have a driver for.
+pub(super) const TABLET: &str = "usb-tablet";
 
 /// QEMU's name of a graphics card.
 pub(super) fn graphics_model(display: Display) -> Option<&'static str> {

@@ -162,6 +162,7 @@ impl AttachSettings {
         let has_console = !self.consoles.is_empty();
         let all = [
             (Capability::Keyboard, has_console),
+            (Capability::Mouse, has_console),
             (Capability::Screen, has_console),
             (Capability::Digest, has_console && self.digest),
             (Capability::Serial, self.serial_log.is_some()),
@@ -190,7 +191,7 @@ impl AttachSettings {
             Capability::Digest if has_console => {
                 "set `digest = true` under `[oracle]` in the profile, if the guest draws one".to_owned()
             }
-            Capability::Digest | Capability::Keyboard | Capability::Screen => {
+            Capability::Digest | Capability::Keyboard | Capability::Mouse | Capability::Screen => {
                 format!("set {SPICE} or {VV}, or `spice` or `vv` under `[attach]` in the profile")
             }
             Capability::Serial => {
@@ -300,7 +301,7 @@ mod tests {
     fn each_missing_capability_names_its_own_variable_and_key() {
         let settings = AttachSettings::resolve(&profile(), &environment(&[(SPICE, "h:1")]));
         let names: Vec<&str> = settings.capabilities().iter().map(|one| one.name()).collect();
-        assert_eq!(names, ["digest", "keyboard", "screen"]);
+        assert_eq!(names, ["digest", "keyboard", "mouse", "screen"]);
         assert_eq!(settings.gates.len(), 2, "the gate `qmp` has no wire");
         assert_eq!(settings.why_not(&BTreeSet::from([Capability::Keyboard, Capability::Digest])), None);
         let why_not = |need| settings.why_not(&BTreeSet::from([Capability::Keyboard, need])).unwrap();

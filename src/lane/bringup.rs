@@ -280,22 +280,21 @@ async fn connect(
     let mut options = SessionOptions::new(endpoint);
     options.password = ticket.map(Password::from);
     options.compression = Some(match plan.compression {
-        SpiceCompression::Lz => Compression::Lz,
+        SpiceCompression::Off => Compression::Off,
+        SpiceCompression::AutoGlz => Compression::AutoGlz,
+        SpiceCompression::AutoLz => Compression::AutoLz,
+        SpiceCompression::Quic => Compression::Quic,
         SpiceCompression::Glz => Compression::Glz,
-        // The others may send what is not decoded yet; the server honours what its client asks for.
-        SpiceCompression::Off
-        | SpiceCompression::AutoLz
-        | SpiceCompression::AutoGlz
-        | SpiceCompression::Quic => Compression::Off,
+        SpiceCompression::Lz => Compression::Lz,
     });
     Ok(SpiceConsole::connect(options).await?)
 }
 
 /// A folder by a name that is short however deep it lies: a socket's path may have 107 bytes at most.
-struct ShortFolder(std::os::fd::OwnedFd);
+pub(super) struct ShortFolder(std::os::fd::OwnedFd);
 
 impl ShortFolder {
-    fn open(folder: &Path) -> Result<Self, LaneError> {
+    pub(super) fn open(folder: &Path) -> Result<Self, LaneError> {
         use rustix::fs::{Mode, OFlags, open};
         let failed =
             |errno: rustix::io::Errno| LaneError::Prepare { path: folder.to_owned(), source: errno.into() };
@@ -304,7 +303,7 @@ impl ShortFolder {
             .map_err(failed)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         use std::os::fd::AsRawFd as _;
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.0.as_raw_fd()))
     }

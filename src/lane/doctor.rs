@@ -48,6 +48,11 @@ pub enum AskedLane {
         /// Its name.
         name: String,
     },
+    /// It is simulated: nothing of this host but us is needed.
+    Simulated {
+        /// Its name.
+        name: String,
+    },
     /// Its profile, or the project, does not load.
     Unloadable {
         /// Its name, if that is known.
@@ -226,11 +231,11 @@ pub async fn examine(config: &DoctorConfig, asked: &AskedLane, cancel: &Cancella
     ];
     let name = match asked {
         AskedLane::Profile(profile) => Some(profile.name.clone()),
-        AskedLane::Attached { name } => Some(name.clone()),
+        AskedLane::Attached { name } | AskedLane::Simulated { name } => Some(name.clone()),
         AskedLane::Unloadable { name, .. } => name.clone(),
         AskedLane::Any { .. } => None,
     };
-    if matches!(asked, AskedLane::Attached { .. }) {
+    if matches!(asked, AskedLane::Attached { .. } | AskedLane::Simulated { .. }) {
         capabilities.iter_mut().for_each(|capability| capability.needed = capability.name == "disk");
     }
     let can_run = !capabilities.iter().any(Capability::is_obstacle);
@@ -254,7 +259,10 @@ impl Wishes {
                 host_firmware: profile.firmware == Firmware::Auto,
                 guest_mib: profile.machine.memory_mib,
             },
-            AskedLane::Attached { .. } | AskedLane::Unloadable { .. } | AskedLane::Any { .. } => Self {
+            AskedLane::Attached { .. }
+            | AskedLane::Simulated { .. }
+            | AskedLane::Unloadable { .. }
+            | AskedLane::Any { .. } => Self {
                 display: Display::default(),
                 accel: AccelRequest::default(),
                 host_firmware: true,
@@ -603,6 +611,9 @@ fn lane(asked: &AskedLane, host: &Host, trial: &Trial) -> (Capability, Option<Ac
     match asked {
         AskedLane::Attached { name: lane } => {
             (Capability::proven(name, format!("{lane}: a machine that runs already, somebody else's")), None)
+        }
+        AskedLane::Simulated { name: lane } => {
+            (Capability::proven(name, format!("{lane}: simulated, and needs nothing of this host")), None)
         }
         AskedLane::Unloadable { why, hint, .. } => {
             let broken = Capability::broken(name, why.clone());

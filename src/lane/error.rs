@@ -16,6 +16,7 @@ use super::unix_socket::ConnectError;
 use super::warm::StoreError;
 use super::warm::migrate::MigrateError;
 use crate::spice::SessionError;
+use crate::spice::server::ServeError;
 
 /// Who must act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub enum LaneError {
     Attach(#[from] AttachError),
     #[error("open the console")]
     Console(#[from] SessionError),
+    #[error("serve the console")]
+    Serve(#[from] ServeError),
     #[error("gate `{gate}` was not reached: {why}\nseen: {seen}")]
     Gate { gate: &'static str, why: String, seen: String },
     #[error("the machine stopped by itself while coming up (QMP status internal-error)")]
@@ -94,6 +97,7 @@ impl LaneError {
             | Self::Saved(_)
             | Self::Migrate(_)
             | Self::Differs { .. }
+            | Self::Serve(_)
             | Self::Cancelled => Responsible::Host,
             Self::QmpConnect(_) | Self::Qmp(_) | Self::Console(_) => Responsible::Backstaff,
         }
@@ -129,6 +133,7 @@ impl LaneError {
             | Self::Connect(_)
             | Self::QmpConnect(_)
             | Self::Qmp(_)
+            | Self::Serve(_)
             | Self::Serial(_) => None,
         }
     }
@@ -163,7 +168,7 @@ mod tests {
         let (file, root) = (Path::new("/p/east.toml"), Path::new("/p"));
         let error = LaneError::from(Profile::parse("east", "kind = \"vm\"", file, root).unwrap_err());
         assert_eq!(error.to_string(), "/p/east.toml:1:8: unknown value `vm`");
-        assert_eq!(error.hint().unwrap(), "known here: qemu, attach");
+        assert_eq!(error.hint().unwrap(), "known here: qemu, attach, sim");
         assert_eq!(error.responsible(), Responsible::Author);
     }
 }

@@ -64,6 +64,8 @@ pub enum Capability {
     Digest,
     /// Keys can be sent.
     Keyboard,
+    /// A mouse can be moved and clicked.
+    Mouse,
     /// QEMU's monitor answers.
     Qmp,
     /// The screen can be seen.
@@ -76,13 +78,14 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Digest, Self::Keyboard, Self::Qmp, Self::Screen, Self::Serial, Self::Snapshot];
+    pub const ALL: [Self; 7] =
+        [Self::Digest, Self::Keyboard, Self::Mouse, Self::Qmp, Self::Screen, Self::Serial, Self::Snapshot];
 
     /// The name used in `needs`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Keyboard => "keyboard",
+            Self::Mouse => "mouse",
             Self::Screen => "screen",
             Self::Digest => "digest",
             Self::Serial => "serial",

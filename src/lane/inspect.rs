@@ -113,12 +113,14 @@ fn untold(path: String, sha256: Option<String>) -> QemuFacts {
 const ELF: &[u8] = b"\x7fELF";
 
 /// Names that are looked for in the program: types it registers, libraries it needs, modules it knows of.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "VGA",
     "e1000e",
     "ide-hd",
     "isa-serial",
+    "qemu-xhci",
     "qxl-vga",
+    "usb-tablet",
     "virtio-blk-pci",
     "virtio-net-pci",
     "virtio-vga",

@@ -22,8 +22,8 @@ pub struct Joining {
     pub uri: String,
     /// A connection file with the ticket, readable by its owner only.
     pub vv: PathBuf,
-    /// A QMP socket that nobody uses.
-    pub monitor: PathBuf,
+    /// A QMP socket that nobody uses, where there is QEMU.
+    pub monitor: Option<PathBuf>,
     /// What the guest says.
     pub serial_log: Option<PathBuf>,
     /// The lane's folder.
@@ -42,6 +42,25 @@ impl Joining {
             SpiceEndpoint::Unix { .. } => Endpoint::Unix(folder.join(SPICE_SOCKET)),
             SpiceEndpoint::Tcp { port } => Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: *port },
         };
+        let has_serial = plan.capabilities.contains(&Capability::Serial);
+        Self::write(&plan.profile, endpoint, Some(folder.join(MONITOR_SOCKET)), has_serial, folder)
+    }
+
+    /// The same for a simulated lane.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn prepare_simulated(lane: &str, folder: &Path) -> io::Result<Self> {
+        Self::write(lane, Endpoint::Unix(folder.join(SPICE_SOCKET)), None, true, folder)
+    }
+
+    fn write(
+        lane: &str,
+        endpoint: Endpoint,
+        monitor: Option<PathBuf>,
+        has_serial: bool,
+        folder: &Path,
+    ) -> io::Result<Self> {
         let password = match std::fs::read_to_string(folder.join(TICKET_FILE)) {
             Ok(ticket) => Some(Password::from(ticket)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -54,17 +73,16 @@ impl Joining {
                  `--artifacts` names a shorter folder"
             )
         });
-        let title = Some(format!("{} (backstaff)", plan.profile));
+        let title = Some(format!("{lane} (backstaff)"));
         let target =
             ConnectionTarget { plain: Some(endpoint), password, title, ..ConnectionTarget::default() };
         let path = folder.join(VV_FILE);
         write_private(&path, &vv::format(&target, false))?;
-        let has_serial = plan.capabilities.contains(&Capability::Serial);
         Ok(Self {
-            lane: plan.profile.clone(),
+            lane: lane.to_owned(),
             uri: target.to_uri().unwrap_or_default(),
             vv: path,
-            monitor: folder.join(MONITOR_SOCKET),
+            monitor,
             serial_log: has_serial.then(|| folder.join(SERIAL_LOG)),
             folder: folder.to_owned(),
             warning,

@@ -9,7 +9,7 @@
 //! [`contents`] (what is in files), [`doctor`] (the same for people, with what is missing and what to do about it),
 //! [`process`] (QEMU's life),
 //! [`qmp`] (its control wire), [`serial`] (its log wire) and [`teardown`] (its end). [`bringup`] makes one lane of
-//! them and a console, [`attach`] makes one of a machine that is somebody else's, and [`handle`] is what scenarios get to hold.
+//! them and a console, [`attach`] makes one of a machine that is somebody else's, [`sim`] one of the guest in this process, and [`handle`] is what scenarios get to hold.
 
 mod argv;
 pub mod attach;
@@ -30,6 +30,7 @@ mod kvm_probe;
 pub mod plan;
 pub mod plan_document;
 mod plan_error;
+pub mod plan_sim;
 pub mod platform;
 pub mod platform_detect;
 pub mod prepare;
@@ -46,6 +47,7 @@ mod readiness;
 pub mod serial;
 mod serial_lines;
 mod sha256;
+pub mod sim;
 pub mod snapshot;
 mod supervise;
 pub mod teardown;
@@ -60,3 +62,4 @@ pub use error::{LaneError, Responsible};
 pub use plan::{Plan, plan};
 pub use platform::Platform;
 pub use profile::Profile;
+pub use sim::SimLane;

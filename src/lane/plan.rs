@@ -566,7 +566,9 @@ fn wanted_devices(profile: &QemuProfile) -> Vec<&'static str> {
     let disks = profile.disks.iter().map(|disk| argv::disk_device(disk.bus));
     let networks = profile.networks.iter().map(|network| argv::network_device(network.model));
     let serial = profile.serial_log.then_some("isa-serial");
-    let all = disks.chain(networks).chain(argv::graphics_model(profile.display)).chain(serial);
+    let tablet = profile.tablet.then_some([argv::USB_CONTROLLER, argv::TABLET]).into_iter().flatten();
+    let graphics = argv::graphics_model(profile.display);
+    let all = disks.chain(networks).chain(graphics).chain(serial).chain(tablet);
     let mut all: Vec<&str> = all.collect();
     all.sort_unstable();
     all.dedup();
@@ -808,7 +810,7 @@ fn files(profile: &QemuProfile, storage: &Storage) -> Vec<PlannedFile> {
 }
 
 fn capabilities(profile: &QemuProfile, warmable: &Warmable) -> Vec<Capability> {
-    let mut all = vec![Capability::Keyboard, Capability::Qmp];
+    let mut all = vec![Capability::Keyboard, Capability::Mouse, Capability::Qmp];
     all.extend((profile.display != Display::None).then_some(Capability::Screen));
     all.extend(profile.serial_log.then_some(Capability::Serial));
     all.extend(profile.digest.then_some(Capability::Digest));

@@ -33,8 +33,18 @@ pub struct Platform {
 pub const ACCELERATORS: [&str; 2] = ["kvm", "tcg"];
 
 /// QEMU's names of devices that lanes use and that builds may lack or package apart.
-pub const DEVICES: [&str; 8] =
-    ["VGA", "e1000e", "ide-hd", "isa-serial", "qxl-vga", "virtio-blk-pci", "virtio-net-pci", "virtio-vga"];
+pub const DEVICES: [&str; 10] = [
+    "VGA",
+    "e1000e",
+    "ide-hd",
+    "isa-serial",
+    "qemu-xhci",
+    "qxl-vga",
+    "usb-tablet",
+    "virtio-blk-pci",
+    "virtio-net-pci",
+    "virtio-vga",
+];
 
 /// What is known of this host, which may be less than a [`Platform`]: looking only tells less than asking QEMU.
 #[derive(Debug, Clone, PartialEq, Eq)]

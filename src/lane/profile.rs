@@ -39,6 +39,8 @@ pub enum Profile {
     Qemu(Box<QemuProfile>),
     /// `kind = "attach"`: a machine that runs already and belongs to somebody else.
     Attach(Box<AttachProfile>),
+    /// `kind = "sim"`: the reference guest in this process.
+    Sim(Box<SimProfile>),
 }
 
 /// `kind = "qemu"`: a machine that is booted and owned.
@@ -64,6 +66,8 @@ pub struct QemuProfile {
     pub spice: Spice,
     /// `[serial] log`: whether the first serial port is recorded; default `true`.
     pub serial_log: bool,
+    /// `[input] tablet`: whether the machine has a pointer that takes absolute positions; default `false`.
+    pub tablet: bool,
     /// `[reset] policy`: what a reset by the guest does.
     pub reset: ResetPolicy,
     /// `[oracle] digest`: whether the guest draws a visual digest; default `false`.
@@ -104,6 +108,21 @@ pub struct AttachProfile {
     pub gates: Vec<Gate>,
     /// `[qmp] allow`.
     pub qmp_allow: QmpAllow,
+    pub(super) canonical: String,
+    pub(super) hash: String,
+}
+
+/// `kind = "sim"`: the reference guest in this process, behind a SPICE server of our own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimProfile {
+    /// As for [`QemuProfile::name`].
+    pub name: String,
+    /// As for [`QemuProfile::root`].
+    pub root: PathBuf,
+    /// `[sim] time_scale`: how many times as fast as the clock the guest's time goes; 0.01 to 100, default 1.
+    pub time_scale: f64,
+    /// `[[gate]]`; by default a first surface, then a first digest.
+    pub gates: Vec<Gate>,
     pub(super) canonical: String,
     pub(super) hash: String,
 }
@@ -200,6 +219,7 @@ impl Profile {
         match self {
             Self::Qemu(profile) => &profile.canonical,
             Self::Attach(profile) => &profile.canonical,
+            Self::Sim(profile) => &profile.canonical,
         }
     }
 
@@ -208,6 +228,7 @@ impl Profile {
         match self {
             Self::Qemu(profile) => profile.profile_hash(),
             Self::Attach(profile) => profile.profile_hash(),
+            Self::Sim(profile) => profile.profile_hash(),
         }
     }
 
@@ -216,6 +237,7 @@ impl Profile {
         match self {
             Self::Qemu(_) => "qemu",
             Self::Attach(_) => "attach",
+            Self::Sim(_) => "sim",
         }
     }
 
@@ -224,6 +246,7 @@ impl Profile {
         match self {
             Self::Qemu(profile) => &profile.name,
             Self::Attach(profile) => &profile.name,
+            Self::Sim(profile) => &profile.name,
         }
     }
 
@@ -231,7 +254,7 @@ impl Profile {
     pub fn qemu(self) -> Option<QemuProfile> {
         match self {
             Self::Qemu(profile) => Some(*profile),
-            Self::Attach(_) => None,
+            Self::Attach(_) | Self::Sim(_) => None,
         }
     }
 }
@@ -244,6 +267,13 @@ impl QemuProfile {
 }
 
 impl AttachProfile {
+    /// Returns `sha256:<hex>` of the canonical TOML.
+    pub fn profile_hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl SimProfile {
     /// Returns `sha256:<hex>` of the canonical TOML.
     pub fn profile_hash(&self) -> &str {
         &self.hash
@@ -424,7 +454,7 @@ pub enum SpiceTransport {
     },
 }
 
-/// `[spice] compression`. Our console reads what `off`, `lz` and `glz` send, and asks for `off` in place of the others.
+/// `[spice] compression`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "SPICE's own names, passed through")]

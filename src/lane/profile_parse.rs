@@ -12,8 +12,8 @@ use toml::{Spanned, Table};
 
 use super::profile::{
     AccelRequest, AttachProfile, Disk, DiskBus, DiskFormat, Display, Firmware, FollowLinks, Gate, GateKind,
-    Machine, Network, NetworkModel, Profile, ProfileSource, QemuProfile, QmpAllow, ResetPolicy, Spice,
-    SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan, is_lane_name,
+    Machine, Network, NetworkModel, Profile, ProfileSource, QemuProfile, QmpAllow, ResetPolicy, SimProfile,
+    Spice, SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan, is_lane_name,
 };
 use super::profile_canonical as canonical;
 use super::profile_chain::{Chain, Fault, toml_fault};
@@ -34,12 +34,22 @@ fn parse_spanned(name: &str, chain: Chain<'_>, follow: FollowLinks<'_>) -> Resul
     let merged = chain.merged()?;
     let kind = merged.get_ref().get("kind").and_then(|kind| kind.get_ref().as_str());
     // Without a kind, or with an unknown one, the shape says what is wrong.
-    if kind == Some("attach") {
-        refuse_keys_of(&merged, "qemu", &QEMU_ONLY)?;
-        attach(name, chain, follow, merged).map(|profile| Profile::Attach(Box::new(profile)))
-    } else {
-        refuse_keys_of(&merged, "attach", &ATTACH_ONLY)?;
-        qemu(name, chain, follow, merged).map(|profile| Profile::Qemu(Box::new(profile)))
+    let refuse = |kinds: &[(&'static str, &[&str])]| {
+        kinds.iter().try_for_each(|(kind, keys)| refuse_keys_of(&merged, kind, keys))
+    };
+    match kind {
+        Some("attach") => {
+            refuse(&[("qemu", &QEMU_ONLY), ("sim", &SIM_ONLY)])?;
+            attach(name, chain, follow, merged).map(|profile| Profile::Attach(Box::new(profile)))
+        }
+        Some("sim") => {
+            refuse(&[("qemu", &QEMU_ONLY), ("attach", &ATTACH_ONLY)])?;
+            sim(name, chain, merged).map(|profile| Profile::Sim(Box::new(profile)))
+        }
+        _ => {
+            refuse(&[("attach", &ATTACH_ONLY), ("sim", &SIM_ONLY)])?;
+            qemu(name, chain, follow, merged).map(|profile| Profile::Qemu(Box::new(profile)))
+        }
     }
 }
 
@@ -63,6 +73,7 @@ fn qemu(
         display,
         spice: spice(raw.spice)?,
         serial_log: raw.serial.log,
+        tablet: raw.input.tablet,
         reset: raw.reset.policy,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
@@ -113,6 +124,24 @@ fn attach(
     profile.canonical = attach_form(&profile, form);
     profile.hash = sha256::label(profile.canonical.as_bytes());
     Ok(profile)
+}
+
+fn sim(name: &str, chain: Chain<'_>, merged: Spanned<DeTable<'_>>) -> Result<SimProfile, Fault> {
+    let raw: RawSimProfile = shape(merged.clone())?;
+    let time_scale = raw.sim.time_scale;
+    if !(0.01..=100.0).contains(time_scale.get_ref()) {
+        let (got, wanted) = (time_scale.get_ref().to_string(), "a number from 0.01 to 100".to_owned());
+        return Err((time_scale.span(), ProfileErrorKind::BadValue { key: "time_scale", got, wanted }));
+    }
+    let canonical = canonical::text(&shape(merged)?);
+    Ok(SimProfile {
+        name: name.to_owned(),
+        root: project_root(chain),
+        time_scale: time_scale.into_inner(),
+        gates: gates(raw.gate, &Offered::by_simulation())?,
+        hash: sha256::label(canonical.as_bytes()),
+        canonical,
+    })
 }
 
 fn check_caller(name: &str, chain: Chain<'_>) -> Result<(), Fault> {
@@ -195,10 +224,13 @@ fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
 // ---- shapes as written -------------------------------------------------------------------------------------
 
 /// Top-level keys that describe a machine which is booted.
-const QEMU_ONLY: [&str; 10] =
-    ["machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "reset", "warm"];
+const QEMU_ONLY: [&str; 11] = [
+    "machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "input", "reset", "warm",
+];
 /// Top-level keys that describe a machine which runs already.
 const ATTACH_ONLY: [&str; 1] = ["attach"];
+/// Top-level keys that describe a machine which is simulated.
+const SIM_ONLY: [&str; 1] = ["sim"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,6 +258,8 @@ struct RawQemuProfile {
     spice: RawSpice,
     #[serde(default)]
     serial: RawSerial,
+    #[serde(default)]
+    input: RawInput,
     #[serde(default)]
     reset: RawReset,
     #[serde(default)]
@@ -262,6 +296,32 @@ struct RawAttachProfile {
 enum RawKind {
     Qemu,
     Attach,
+    Sim,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSimProfile {
+    #[serde(rename = "kind")]
+    _kind: RawKind,
+    #[serde(rename = "extends")]
+    _extends: Option<IgnoredAny>,
+    #[serde(default)]
+    sim: RawSim,
+    #[serde(default)]
+    gate: Vec<RawGate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSim {
+    time_scale: Spanned<f64>,
+}
+
+impl Default for RawSim {
+    fn default() -> Self {
+        Self { time_scale: unplaced(1.0) }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -348,6 +408,12 @@ struct RawNetwork {
     model: NetworkModel,
     #[serde(default = "yes")]
     restrict: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawInput {
+    tablet: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -593,6 +659,16 @@ impl Offered {
             serial: Ok(()),
             digest: profile.digest.then_some(()).ok_or(DIGEST_KEY),
             default_gates: std::iter::once(GateKind::SpiceSurface).chain(digest).collect(),
+        }
+    }
+
+    fn by_simulation() -> Self {
+        Self {
+            qmp: Err("a machine with a monitor, which a simulated one has not"),
+            screen: Ok(()),
+            serial: Ok(()),
+            digest: Ok(()),
+            default_gates: vec![GateKind::SpiceSurface, GateKind::Digest],
         }
     }
 }

@@ -16,15 +16,18 @@ pub fn progress(event: &Event, look: Look) -> Option<String> {
 }
 
 /// How to join a lane that is up.
-pub fn joining(joining: &Joining, pid: i32, look: Look) -> String {
+pub fn joining(joining: &Joining, qemu: Option<i32>, look: Look) -> String {
     let lane = look.paint(Tone::Strong, &joining.lane);
-    let mut text = format!("lane {lane} is up (QEMU is process {pid}); Ctrl-C takes it down\n");
+    let machine = qemu.map_or_else(|| "simulated".to_owned(), |pid| format!("QEMU is process {pid}"));
+    let mut text = format!("lane {lane} is up ({machine}); Ctrl-C takes it down\n");
     let mut row = |name: &str, value: String| {
         text.push_str(&format!("  {} {value}\n", look.paint(Tone::Place, format!("{name:<8}"))));
     };
     row("SPICE", joining.uri.clone());
     row("viewer", format!("remote-viewer {}", joining.vv.display()));
-    row("QMP", joining.monitor.display().to_string());
+    if let Some(monitor) = &joining.monitor {
+        row("QMP", monitor.display().to_string());
+    }
     if let Some(serial) = &joining.serial_log {
         row("serial", serial.display().to_string());
     }

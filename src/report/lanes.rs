@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::failure::printable;
 use super::style::{Look, Tone};
-use crate::runner::project::{LaneState, ListedLane};
+use crate::runner::project::{BUILT_IN_LANE, LaneState, ListedLane};
 
 /// Returns a row for each profile and, below it, what is wrong. Files in `cwd` are named from there.
 pub fn text(lanes: &[ListedLane], default_lane: Option<&str>, cwd: &Path, look: Look) -> String {
@@ -38,6 +38,10 @@ pub fn text(lanes: &[ListedLane], default_lane: Option<&str>, cwd: &Path, look: 
     match default_lane {
         Some(_) if lanes.iter().any(|lane| lane.is_default) => {
             text.push_str(&look.paint(Tone::Faint, "* the lane for runs that name none"));
+        }
+        Some(BUILT_IN_LANE) => {
+            let note = format!("the lane for runs that name none, \"{BUILT_IN_LANE}\", is built in");
+            text.push_str(&look.paint(Tone::Faint, note));
         }
         Some(missing) => {
             let note = format!("the lane for runs that name none, \"{}\", is not there", printable(missing));

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use super::style::{Look, Tone};
 use crate::lane::Plan;
-use crate::lane::plan::{Accelerator, InputFile, Need, SpiceEndpoint};
+use crate::lane::plan::{Accelerator, InputFile, Need, SERIAL_LOG, SPICE_SOCKET, SpiceEndpoint};
+use crate::lane::plan_sim::SimPlan;
 use crate::lane::profile::GateKind;
 
 /// Writes `plan` to `out`.
@@ -61,6 +62,27 @@ pub fn write(plan: &Plan, look: Look, out: &mut impl Write) -> io::Result<()> {
     }
     page.argv(&plan.argv)?;
     page.unresolved(plan)
+}
+
+/// Writes the plan of a simulated lane to `out`.
+///
+/// # Errors
+/// `out` cannot be written to.
+pub fn write_simulated(plan: &SimPlan<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let (profile, mut page) = (plan.0, Page { look, out });
+    let state = look.paint(Tone::Good, "validated");
+    page.line("lane", &format!("{} ({state})", look.paint(Tone::Strong, &profile.name)))?;
+    page.line("profile hash", profile.profile_hash())?;
+    page.line("machine", "simulated: the reference guest in this process, nothing of this host is needed")?;
+    page.line("time scale", &profile.time_scale.to_string())?;
+    page.line("serial", SERIAL_LOG)?;
+    page.line("spice", SPICE_SOCKET)?;
+    let names: Vec<&str> = SimPlan::CAPABILITIES.iter().map(|capability| capability.name()).collect();
+    page.line("capabilities", &names.join(", "))?;
+    for gate in &profile.gates {
+        page.line("gate", &format!("{}, {} s", gate_words(&gate.kind), gate.timeout.as_secs_f64()))?;
+    }
+    Ok(())
 }
 
 fn gate_words(kind: &GateKind) -> String {

@@ -13,14 +13,16 @@ use crate::journal::{Body, Journal, Source};
 use crate::lane::attach::AttachMemory;
 use crate::lane::inspect::plan_on;
 use crate::lane::plan::{Accelerator, log_root};
+use crate::lane::plan_sim::SimPlan;
 use crate::lane::platform::KvmProof;
 use crate::lane::platform_detect::DetectConfig;
-use crate::lane::profile::{AccelRequest, QemuProfile};
+use crate::lane::profile::{AccelRequest, QemuProfile, SimProfile};
+use crate::lane::sim::SimOptions;
 use crate::lane::teardown::TeardownConfig;
 use crate::lane::warm::WarmStore;
 use crate::lane::warm::store::DEFAULT_LIMIT_BYTES;
 use crate::lane::{
-    AttachEnvironment, AttachSettings, AttachedLane, Lane, LaneError, Plan, Platform, Profile,
+    AttachEnvironment, AttachSettings, AttachedLane, Lane, LaneError, Plan, Platform, Profile, SimLane,
 };
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
@@ -105,6 +107,9 @@ impl Executor {
                 Profile::Attach(profile) => {
                     let settings = AttachSettings::resolve(&profile, &self.attach);
                     self.on_attached_lane(&settings, &script, &scenario, &journal, &folder).await
+                }
+                Profile::Sim(profile) => {
+                    self.on_sim_lane(&profile, &script, &scenario, &journal, &folder).await
                 }
             };
         }
@@ -226,6 +231,45 @@ impl Executor {
         }
     }
 
+    /// The same in this process.
+    async fn on_sim_lane(
+        &mut self,
+        profile: &SimProfile,
+        script: &Script,
+        scenario: &Scenario,
+        journal: &Journal,
+        folder: &Path,
+    ) -> Option<(Failure, usize)> {
+        let plan = SimPlan(profile);
+        if let Err(error) = store_plan(&plan, folder) {
+            let message = format!("the plan cannot be written to {}: {error}", folder.display());
+            return Some((Failure::new(FailureKind::LaneLost, message), 1));
+        }
+        if let Some(reason) = scenario.needs.iter().find_map(|need| plan.why_not(*need)) {
+            return Some((Failure::new(FailureKind::Skip, reason), 1));
+        }
+        let options = SimOptions { profile, folder, is_joinable: false };
+        let lane = match SimLane::up(options, journal, &self.cancel).await {
+            Ok(lane) => lane,
+            Err(error) => return Some((lane_failure(&error), 1)),
+        };
+        let outcome = run_attempt(AttemptOptions {
+            script: script.clone(),
+            scenario: scenario.clone(),
+            journal: journal.clone(),
+            lane: lane.handle(),
+            folder: folder.to_owned(),
+            params: self.params.clone(),
+            cancel: self.cancel.clone(),
+        })
+        .await;
+        lane.down().await;
+        match outcome {
+            Outcome::Passed => None,
+            Outcome::Failed(failure, count) => Some((*failure, count)),
+        }
+    }
+
     /// Resolves the profile on this host. KVM is proven by running a guest, once, before anything relies on it.
     async fn plan(
         &mut self,
@@ -287,7 +331,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn store_plan(plan: &Plan, folder: &Path) -> std::io::Result<()> {
+pub fn store_plan(plan: &impl serde::Serialize, folder: &Path) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(plan)?;
     std::fs::write(folder.join("plan.json"), text + "\n")
 }

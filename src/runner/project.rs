@@ -11,6 +11,8 @@ use crate::near::nearest;
 
 /// The name of the project file.
 pub const PROJECT_FILE: &str = "backstaff.toml";
+/// The lane that is there without a profile, for runs where nothing names one. A profile of this name takes its place.
+pub const BUILT_IN_LANE: &str = "sim";
 
 /// A project: defaults, and folders with profiles.
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ pub struct ListedLane {
     pub name: String,
     /// Its file; absolute.
     pub file: PathBuf,
-    /// `qemu` or `attach`, if it loads.
+    /// `qemu`, `attach` or `sim`, if it loads.
     pub kind: Option<&'static str>,
     /// The hash of its canonical form, if it loads.
     pub profile_hash: Option<String>,
@@ -113,12 +115,6 @@ pub enum ProjectError {
         /// What is wrong, with line and column.
         message: String,
     },
-    /// No lane was asked for and none is configured.
-    #[error("no lane was named, and no `{PROJECT_FILE}` names a default one")]
-    NoLane {
-        /// Names of the lanes there are.
-        known: Vec<String>,
-    },
     /// There is no such profile.
     #[error("no lane profile named \"{name}\"{}", near.as_ref().map(|near| format!(", did you mean \"{near}\"?")).unwrap_or_default())]
     UnknownLane {
@@ -141,7 +137,6 @@ impl ProjectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Profile(error) => error.hint(),
-            Self::NoLane { known } => Some(format!("name one with `--lane NAME`; {}", list(known))),
             Self::UnknownLane { known, searched, .. } => {
                 let searched = searched.iter().map(|folder| format!("\n  {folder}")).collect::<String>();
                 Some(format!("{}; searched for `*.toml` in{searched}", list(known)))
@@ -232,13 +227,23 @@ impl Project {
         Ok(())
     }
 
+    /// The lane of a run: the one that was asked for, the project's, or the one that is built in.
+    pub fn lane(&self, asked: Option<String>) -> String {
+        asked.or_else(|| self.default_lane.clone()).unwrap_or_else(|| BUILT_IN_LANE.to_owned())
+    }
+
+    /// What to do for another lane than the built-in one.
+    pub fn how_to_name_a_lane(&self) -> String {
+        format!("name one with `--lane NAME`; {}", list(&self.lanes()))
+    }
+
     /// Loads a profile by its name, with what it extends.
     ///
     /// # Errors
     /// There is none, or it or one that it extends is wrong.
     pub fn profile(&self, name: &str) -> Result<Profile, ProjectError> {
         let Some(path) = self.locate(name) else {
-            let known = self.lanes();
+            let known = self.known_lanes();
             let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             let searched = self.lane_folders.iter().map(|folder| folder.path.display().to_string()).collect();
             return Err(ProjectError::UnknownLane { name: name.to_owned(), near, known, searched });
@@ -249,6 +254,15 @@ impl Project {
     /// Names of all profiles, sorted.
     pub fn lanes(&self) -> Vec<String> {
         let mut names: Vec<String> = self.files().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The same with the lane that is built in.
+    fn known_lanes(&self) -> Vec<String> {
+        let mut names = self.lanes();
+        names.push(BUILT_IN_LANE.to_owned());
         names.sort();
         names.dedup();
         names
@@ -289,8 +303,9 @@ impl Project {
         let found = |folder: &&LaneFolder| folder.has_profile(&folder.path.join(&file));
         // One that does not look like a profile is read only to say what is wrong with it.
         let folder = self.lane_folders.iter().find(found);
-        let folder = folder.or_else(|| self.lane_folders.iter().find(|it| it.path.join(&file).is_file()))?;
-        Some(folder.path.join(&file))
+        let folder = folder.or_else(|| self.lane_folders.iter().find(|it| it.path.join(&file).is_file()));
+        let built_in = (name == BUILT_IN_LANE).then(|| PathBuf::from(BUILT_IN_FILE));
+        folder.map(|folder| folder.path.join(&file)).or(built_in)
     }
 
     /// Names and files of all profiles, those found first first, also such that are never found for their name.
@@ -326,8 +341,11 @@ impl Project {
     }
 
     fn read_text(&self, name: &str, path: &Path) -> Result<ProfileText, ProjectError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ProjectError::Read { path: path.display().to_string(), source })?;
+        let text = match path == Path::new(BUILT_IN_FILE) {
+            true => BUILT_IN_TEXT.to_owned(),
+            false => std::fs::read_to_string(path)
+                .map_err(|source| ProjectError::Read { path: path.display().to_string(), source })?,
+        };
         let folder = path.parent().unwrap_or(Path::new("/"));
         let root = match self.root.as_deref().filter(|root| path.starts_with(root)) {
             Some(root) => root.to_owned(),
@@ -349,7 +367,7 @@ impl Project {
         } else if let Some(path) = self.locate(name) {
             return Ok(path);
         } else {
-            let known = self.lanes();
+            let known = self.known_lanes();
             let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             ProfileErrorKind::NoSuchBase { name: name.clone(), near, known }
         };
@@ -357,6 +375,10 @@ impl Project {
         Err(ProfileError { file, line: extends.line, column: extends.column, kind })
     }
 }
+
+/// Where the built-in lane is said to be written down.
+const BUILT_IN_FILE: &str = "/built-in/sim.toml";
+const BUILT_IN_TEXT: &str = include_str!("../../scenarios/lanes/sim.toml");
 
 /// The text of a profile, or of one that it extends.
 struct ProfileText {
@@ -439,6 +461,28 @@ mod tests {
         let error = project.unwrap().profile("esat").unwrap_err();
         assert_eq!(error.to_string(), "no lane profile named \"esat\", did you mean \"east\"?");
         assert!(error.hint().unwrap().contains("known lanes: east"));
+    }
+
+    #[test]
+    fn one_lane_is_built_in_until_a_profile_takes_its_name() {
+        let (_folder, bare) = project(&[], "a.lua");
+        let bare = bare.unwrap();
+        assert_eq!(
+            (bare.lane(None), bare.lane(Some("east".to_owned()))),
+            ("sim".to_owned(), "east".to_owned())
+        );
+        let built_in = bare.profile("sim").unwrap();
+        assert_eq!((built_in.kind(), built_in.name()), ("sim", "sim"));
+        let files = [
+            ("lanes/fast.toml", "extends = \"sim\"\n[sim]\ntime_scale = 10\n"),
+            ("backstaff.toml", "lane = \"fast\""),
+        ];
+        let (_folder, extended) = project(&files, "a.lua");
+        let extended = extended.unwrap();
+        assert_eq!(extended.lane(None), "fast");
+        assert!(matches!(extended.profile("fast"), Ok(Profile::Sim(profile)) if profile.time_scale == 10.0));
+        let (_folder, taken) = project(&[("lanes/sim.toml", "kind = \"qemu\"")], "a.lua");
+        assert_eq!(taken.unwrap().profile("sim").unwrap().kind(), "qemu");
     }
 
     #[test]
@@ -589,6 +633,7 @@ mod tests {
         let (folder, project) = project(&files, "a.lua");
         let planner = |profile: &Profile| match profile {
             Profile::Qemu(_) => LaneState::Validated,
+            Profile::Sim(_) => LaneState::Validated,
             Profile::Attach(_) => LaneState::Draft { unresolved: vec!["an address".to_owned()] },
         };
         let listed = project.unwrap().list(&planner);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mlua::Lua;
 
 use super::failure::{Failure, FailureKind, Place};
+use crate::console::layout::{self, Layout};
 use crate::console::{Console, Screenshot};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 use crate::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
@@ -66,6 +67,8 @@ struct State {
     machine_since: Cursor,
     /// The line that paused the machine.
     paused_at: Option<Place>,
+    /// What the guest takes its keyboard for; none: the US one.
+    layout: Option<&'static Layout>,
     /// Expectations that did not hold, in order.
     missed: Vec<Failure>,
     /// Set once: nothing of the script goes on after it.
@@ -146,6 +149,15 @@ impl Context {
     /// Notes which line paused the machine, or that it runs.
     pub(super) fn set_paused_at(&self, place: Option<Place>) {
         self.state().paused_at = place;
+    }
+
+    /// What the guest takes its keyboard for.
+    pub(super) fn layout(&self) -> &'static Layout {
+        self.state().layout.unwrap_or(&layout::US)
+    }
+
+    pub(super) fn set_layout(&self, layout: &'static Layout) {
+        self.state().layout = Some(layout);
     }
 
     /// What to say about a wait that expired on a machine which the script had paused.

@@ -1,16 +1,16 @@
 //! `t.keyboard`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::{Lua, Table, UserData, UserDataMethods, Value};
+use mlua::{Table, UserData, UserDataMethods, Value};
 
-use super::context::{Context, caller, machine_ended, millis};
-use super::failure::{Failure, FailureKind, Place};
+use super::console_call::ConsoleCall;
+use super::context::millis;
+use super::failure::Failure;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
-use crate::console::keyboard::us_keys;
-use crate::console::{Console, ConsoleError, Scancode, typing};
+use crate::console::layout::Layout;
+use crate::console::{Scancode, typing};
 use crate::journal::{Body, Source};
 use crate::lane::handle::Capability;
 use crate::near::nearest;
@@ -20,28 +20,28 @@ pub(super) struct KeyboardSkin;
 
 impl UserData for KeyboardSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        refuse_unknown(methods, "keyboard", &["press", "down", "up", "type", "paste"]);
+        refuse_unknown(methods, "keyboard", &["press", "down", "up", "type", "paste", "layout"]);
         methods.add_async_method("press", |lua, _, (key, options): (Value, Option<Table>)| {
-            let call = Call::new(&lua, "keyboard:press");
+            let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:press");
             let prepared = call.prepare(|| {
                 let options = Options::new("keyboard:press", options, &["hold"])?;
-                Ok((chord("keyboard:press", &key)?, options.seconds("hold")?.unwrap_or(HOLD)))
+                Ok((chord(&call, &key)?, options.seconds("hold")?.unwrap_or(HOLD)))
             });
             async move {
                 let (codes, hold) = prepared?;
                 let console = call.console()?;
                 let name = codes.iter().filter_map(|code| code.name()).collect::<Vec<_>>().join("+");
                 for code in &codes {
-                    call.key_sent(*code, Some(name.clone()), "press");
+                    key_sent(&call, *code, Some(name.clone()), "press");
                 }
                 call.done(typing::press(&*console, &codes, hold).await)
             }
         });
         methods.add_async_method("down", |lua, _, key: Value| {
-            let call = Call::new(&lua, "keyboard:down");
+            let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:down");
             async move {
-                for code in call.prepare(|| chord("keyboard:down", &key))? {
-                    call.key_sent(code, code.name(), "down");
+                for code in call.prepare(|| chord(&call, &key))? {
+                    key_sent(&call, code, code.name(), "down");
                     call.done(call.console()?.key_down(code))?;
                 }
                 call.console()?.flushed().await;
@@ -49,10 +49,10 @@ impl UserData for KeyboardSkin {
             }
         });
         methods.add_async_method("up", |lua, _, key: Value| {
-            let call = Call::new(&lua, "keyboard:up");
+            let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:up");
             async move {
-                for code in call.prepare(|| chord("keyboard:up", &key))?.into_iter().rev() {
-                    call.key_sent(code, code.name(), "up");
+                for code in call.prepare(|| chord(&call, &key))?.into_iter().rev() {
+                    key_sent(&call, code, code.name(), "up");
                     call.done(call.console()?.key_up(code))?;
                 }
                 call.console()?.flushed().await;
@@ -63,13 +63,16 @@ impl UserData for KeyboardSkin {
             methods.add_async_method(
                 name,
                 move |lua, _, (text, options): (mlua::LuaString, Option<Table>)| {
-                    let call = Call::new(&lua, call_name);
+                    let call = ConsoleCall::new(&lua, Capability::Keyboard, call_name);
                     let prepared = call.prepare(|| {
                         let options = Options::new(call_name, options, &["char_delay"])?;
                         let text = text
                             .to_str()
                             .map_err(|_| Failure::usage(format!("{call_name}: the text is not UTF-8")))?;
-                        let keys = us_keys(&text)
+                        let keys = call
+                            .context
+                            .layout()
+                            .keys(&text)
                             .map_err(|error| Failure::usage(format!("{call_name}: {error}")))?;
                         if keys.len() > TEXT_KEYS {
                             let message = format!(
@@ -93,59 +96,39 @@ impl UserData for KeyboardSkin {
                 },
             );
         }
+        methods.add_method("layout", |lua, _, name: Option<String>| {
+            let call = ConsoleCall::new(lua, Capability::Keyboard, "keyboard:layout");
+            if let Some(name) = name {
+                let layout = call.prepare(|| {
+                    Layout::by_name(&name).ok_or_else(|| {
+                        let near = nearest(&name, Layout::names());
+                        let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+                        let known = Layout::names().collect::<Vec<_>>().join(", ");
+                        Failure::usage(format!("keyboard:layout: unknown layout `{name}`{near}"))
+                            .hint(format!("layouts are {known}"))
+                    })
+                })?;
+                call.context.set_layout(layout);
+            }
+            Ok(call.context.layout().name)
+        });
     }
 }
 
-/// One call of a binding: who called, and how its failures are raised.
-struct Call {
-    context: Arc<Context>,
-    name: &'static str,
-    place: Option<Place>,
-}
-
-impl Call {
-    fn new(lua: &Lua, name: &'static str) -> Self {
-        Self { context: Context::of(lua), name, place: caller(lua) }
-    }
-
-    fn prepare<T>(&self, prepare: impl FnOnce() -> Result<T, Failure>) -> mlua::Result<T> {
-        prepare().map_err(|failure| self.context.raise(failure.at(self.place.clone())))
-    }
-
-    fn console(&self) -> mlua::Result<Arc<dyn Console>> {
-        self.prepare(|| {
-            self.context.require(self.name, Capability::Keyboard)?;
-            self.context.console(self.name)
-        })
-    }
-
-    fn key_sent(&self, code: Scancode, key: Option<String>, action: &str) {
-        let body = Body::KeySent { code: code.0, key, action: action.to_owned() };
-        self.context.journal.append(Source::Keyboard, body);
-    }
-
-    fn done<T>(&self, result: Result<T, ConsoleError>) -> mlua::Result<T> {
-        result.map_err(|ConsoleError::Closed { reason }| {
-            let failure = match &*self.context.lane.ended.borrow() {
-                Some(end) => machine_ended(end, &format!("{}: the machine has ended", self.name), ""),
-                None => Failure::new(
-                    FailureKind::LaneLost,
-                    format!("{}: the console is closed: {reason}", self.name),
-                ),
-            };
-            self.context.raise(failure.at(self.place.clone()))
-        })
-    }
+fn key_sent(call: &ConsoleCall, code: Scancode, key: Option<String>, action: &str) {
+    let body = Body::KeySent { code: code.0, key, action: action.to_owned() };
+    call.context.journal.append(Source::Keyboard, body);
 }
 
 /// `"enter"`, `"ctrl+alt+delete"`, or a make code as a number.
-fn chord(call: &str, key: &Value) -> Result<Vec<Scancode>, Failure> {
+fn chord(call: &ConsoleCall, key: &Value) -> Result<Vec<Scancode>, Failure> {
+    let (call, layout) = (call.name, call.context.layout());
     match key {
         Value::String(names) => {
             let names = names.to_string_lossy();
             // A lone `+` is the key, not a separator.
             let parts: Vec<&str> = if names == "+" { vec!["+"] } else { names.split('+').collect() };
-            parts.into_iter().map(|name| named(call, name.trim())).collect()
+            parts.into_iter().map(|name| named(call, layout, name.trim())).collect()
         }
         Value::Integer(code) => {
             let code = u16::try_from(*code).ok().map(Scancode).filter(|code| code.is_make_code());
@@ -161,8 +144,8 @@ fn chord(call: &str, key: &Value) -> Result<Vec<Scancode>, Failure> {
     }
 }
 
-fn named(call: &str, name: &str) -> Result<Scancode, Failure> {
-    Scancode::by_name(name).ok_or_else(|| {
+fn named(call: &str, layout: &Layout, name: &str) -> Result<Scancode, Failure> {
+    layout.key_by_name(name).ok_or_else(|| {
         if name.chars().count() == 1 {
             let message = format!("{call}: no key makes {name:?} by itself");
             return Failure::usage(message).hint("use `keyboard:type` for characters that need shift");

@@ -5,12 +5,14 @@
 //! file per object a script holds. Nothing here provisions a machine or writes to the terminal.
 
 mod attempt;
+mod console_call;
 mod context;
 mod expect;
 pub mod failure;
 mod keyboard;
 mod lane;
 mod members;
+mod mouse;
 mod options;
 pub mod sandbox;
 mod scenario;

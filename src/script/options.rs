@@ -44,6 +44,28 @@ impl Options {
             .ok_or_else(|| self.wrong(key, "a number of seconds between 0 and 1e9", &Value::Number(seconds)))
     }
 
+    /// A string.
+    pub(super) fn string(&self, key: &'static str) -> Result<Option<String>, Failure> {
+        match self.value(key)? {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.to_string_lossy())),
+            Some(other) => Err(self.wrong(key, "a string", &other)),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn whole(&self, key: &'static str, least: u32, most: u32) -> Result<Option<u32>, Failure> {
+        let Some(value) = self.value(key)? else { return Ok(None) };
+        let number = match &value {
+            Value::Integer(number) => u32::try_from(*number).ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            _ => Err(self.wrong(key, &format!("a whole number between {least} and {most}"), &value)),
+        }
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.value(key)? {

@@ -16,6 +16,7 @@ use super::failure::{Failure, FailureKind};
 use super::keyboard::KeyboardSkin;
 use super::lane::LaneSkin;
 use super::members::refuse_unknown;
+use super::mouse::MouseSkin;
 use super::options::{Options, describe, seconds_to_duration};
 use super::streams::{DigestSkin, ScreenSkin, SerialSkin, digests_of_this_boot, drain};
 use super::values::from_json;
@@ -34,6 +35,7 @@ pub(super) struct Params(pub(super) serde_json::Value);
 impl UserData for TestSkin {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("keyboard", |_, _| Ok(KeyboardSkin));
+        fields.add_field_method_get("mouse", |_, _| Ok(MouseSkin));
         fields.add_field_method_get("digest", |_, _| Ok(DigestSkin));
         fields.add_field_method_get("serial", |_, _| Ok(SerialSkin));
         fields.add_field_method_get("screen", |_, _| Ok(ScreenSkin));
@@ -51,6 +53,7 @@ impl UserData for TestSkin {
             "t",
             &[
                 "keyboard",
+                "mouse",
                 "digest",
                 "serial",
                 "screen",

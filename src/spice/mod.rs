@@ -20,6 +20,7 @@ pub mod codec;
 mod driver;
 mod limits;
 mod link;
+pub mod server;
 pub mod session;
 mod supervisor;
 pub mod surface;
@@ -29,7 +30,7 @@ pub mod vv;
 pub mod wire;
 
 pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
-pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor};
+pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use session::{

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{
     Compression, Counters, CursorChannel, CursorState, DisplayChannel, InputsChannel, KeyCode, KeyCodeError,
-    Machine, Monitor,
+    Machine, Monitor, Motion,
 };
 use super::driver::{Request, lock};
 use super::limits::Limits;
@@ -33,8 +33,7 @@ pub struct SessionOptions {
     pub endpoint: Endpoint,
     /// The ticket, if the server wants one.
     pub password: Option<Password>,
-    /// How images shall be compressed; `None` leaves it to the server, which may then choose an encoding
-    /// that is not decoded here. Default: off.
+    /// How images shall be compressed; `None` leaves it to the server. Default: off.
     pub compression: Option<Compression>,
     /// Whether the server may refer to images it sent before. Default: yes.
     pub image_cache: bool,
@@ -329,6 +328,22 @@ impl Session {
     pub fn key_up(&self, code: u16) -> Result<(), SessionError> {
         let key = KeyCode::try_from(code)?;
         self.request(Request::Change(Box::new(move |inputs| inputs.key_up(key))))
+    }
+
+    /// Queues a motion of the mouse. A server that cannot keep up gets fewer, which end in the same place.
+    pub fn mouse_move(&self, motion: Motion) -> Result<(), SessionError> {
+        self.request(Request::Change(Box::new(move |inputs| inputs.mouse_move(motion))))
+    }
+
+    /// Queues a press of a mouse button: 1 left, 2 middle, 3 right, 4 and 5 a notch of the wheel up and down, 6 side,
+    /// 7 extra.
+    pub fn mouse_press(&self, button: u8) -> Result<(), SessionError> {
+        self.request(Request::Change(Box::new(move |inputs| inputs.mouse_press(button))))
+    }
+
+    /// Queues a release of a mouse button.
+    pub fn mouse_release(&self, button: u8) -> Result<(), SessionError> {
+        self.request(Request::Change(Box::new(move |inputs| inputs.mouse_release(button))))
     }
 
     /// Resolves when everything queued so far has been written to the socket; fails when it cannot be any more.

@@ -7,6 +7,7 @@
 
 mod calls;
 mod canonical;
+mod codecs;
 mod digest;
 mod journal;
 mod lane;
@@ -26,13 +27,14 @@ use measure::Report;
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),
     ("state", true, calls::states),
     ("journal", true, journal::run),
     ("pixels", true, pixels::run),
+    ("codecs", true, codecs::run),
     ("lane", false, lane::run),
     ("canonical", false, canonical::run),
     ("restore", false, restore::run),

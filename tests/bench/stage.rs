@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use backstaff::console::{Console, ConsoleError, Scancode};
+use backstaff::console::{Console, ConsoleError, MouseAction, Scancode};
 use backstaff::journal::Journal;
 use backstaff::lane::handle::{Capability, LaneEnd, LaneHandle};
 use backstaff::script::{AttemptOptions, Outcome, Scenario, Script, load, run_attempt};
@@ -57,6 +57,14 @@ impl Console for StageConsole {
 
     fn key_up(&self, _: Scancode) -> Result<(), ConsoleError> {
         Ok(())
+    }
+
+    fn mouse(&self, _: MouseAction) -> Result<(), ConsoleError> {
+        Ok(())
+    }
+
+    fn takes_positions(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
     }
 
     fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -41,15 +41,14 @@ pub(super) fn run(command: &ListCommand, color: ColorChoice) -> ExitCode {
         Ok(project) => project,
         Err(error) => return Refusal::from(error).say(look),
     };
-    if let Ok(lane) = std::env::var("BACKSTAFF_LANE") {
-        project.default_lane = Some(lane);
-    }
+    project.default_lane = Some(project.lane(std::env::var("BACKSTAFF_LANE").ok()));
     // Nobody has to wait for a look at this host where no profile wants it.
     let facts =
         LazyCell::new(|| Platform::inspect(&DetectConfig::new(std::env::var_os("PATH").unwrap_or_default())));
     let listed = project.list(&|profile| match profile {
         Profile::Qemu(profile) => state_of_machine(profile, &facts),
         Profile::Attach(profile) => state_of_attached(profile),
+        Profile::Sim(_) => LaneState::Validated,
     });
     let default_lane = project.default_lane.as_deref();
     let text = match command.json {

@@ -9,8 +9,9 @@ use super::super::exit::ExitCode;
 use super::super::run::{Refusal, complain, look};
 use crate::lane::inspect::plan_on;
 use crate::lane::plan::log_root;
+use crate::lane::plan_sim::SimPlan;
 use crate::lane::platform_detect::DetectConfig;
-use crate::lane::profile::{AttachProfile, QemuProfile};
+use crate::lane::profile::{AttachProfile, QemuProfile, SimProfile};
 use crate::lane::{Plan, Platform, Profile};
 use crate::report;
 use crate::report::style::Look;
@@ -26,6 +27,7 @@ pub(super) fn run(command: LanePlanCommand, color: ColorChoice) -> ExitCode {
     let profile = match profile {
         Profile::Qemu(profile) => profile,
         Profile::Attach(profile) => return attached(&profile, command.json, look),
+        Profile::Sim(profile) => return simulated(&profile, command.json, look),
     };
     let config = DetectConfig::new(std::env::var_os("PATH").unwrap_or_default());
     let plan = plan(&profile, &config, &command.artifacts);
@@ -91,6 +93,24 @@ fn attached(profile: &AttachProfile, json: bool, look: Look) -> ExitCode {
         complain(look, &format!("the plan cannot be written: {error}"), None);
     }
     if missing.is_some() { ExitCode::NOT_LOADED } else { ExitCode::PASSED }
+}
+
+/// Nothing of this host is needed, so there is nothing to be unresolved.
+fn simulated(profile: &SimProfile, json: bool, look: Look) -> ExitCode {
+    let plan = SimPlan(profile);
+    let mut out = anstream::stdout();
+    let written = match json {
+        true => serde_json::to_string_pretty(&plan)
+            .map_err(std::io::Error::from)
+            .and_then(|text| writeln!(out, "{text}")),
+        false => report::plan::write_simulated(&plan, look, &mut out),
+    };
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        complain(look, &format!("the plan cannot be written: {error}"), None);
+    }
+    ExitCode::PASSED
 }
 
 /// Why an attached machine cannot be reached, if nothing says where it is.

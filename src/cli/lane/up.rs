@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::args::ColorChoice;
@@ -12,13 +11,16 @@ use super::super::exit::ExitCode;
 use super::super::run::{Refusal, chain, complain, look, watch_signals};
 use crate::journal::{Body, Cursor, Journal};
 use crate::lane::bringup::{Start, UpOptions};
-use crate::lane::handle::LaneEnd;
+use crate::lane::handle::{LaneEnd, LaneHandle};
 use crate::lane::inspect::plan_on;
 use crate::lane::join::{Joining, VV_FILE};
-use crate::lane::plan::log_root;
+use crate::lane::plan::{SPICE_SOCKET, log_root};
+use crate::lane::plan_sim::SimPlan;
 use crate::lane::platform_detect::DetectConfig;
+use crate::lane::profile::{QemuProfile, SimProfile};
+use crate::lane::sim::SimOptions;
 use crate::lane::teardown::TeardownConfig;
-use crate::lane::{Lane, LaneError, Platform, Profile};
+use crate::lane::{Lane, LaneError, Platform, Profile, SimLane};
 use crate::report;
 use crate::report::style::Look;
 use crate::runner::{self, Project};
@@ -65,7 +67,7 @@ fn load(command: &UpCommand) -> Result<Profile, Refusal> {
 }
 
 async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) -> ExitCode {
-    let Profile::Qemu(profile) = profile else {
+    if let Profile::Attach(_) = profile {
         let hint = "`backstaff run --lane NAME` runs scenarios on it";
         complain(
             look,
@@ -73,10 +75,10 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
             Some(hint),
         );
         return ExitCode::USAGE;
-    };
+    }
     let cancel = CancellationToken::new();
     // What to remove when there is no time to take the lane down.
-    let names: Arc<OnceLock<Vec<PathBuf>>> = Arc::default();
+    let names: Names = Arc::default();
     let last = {
         let names = Arc::clone(&names);
         move || names.get().into_iter().flatten().for_each(|name| drop(std::fs::remove_file(name)))
@@ -88,45 +90,11 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
             return ExitCode::LANE_FAILED;
         }
     };
-    let held = async {
-        let config = DetectConfig::new(std::env::var_os("PATH").unwrap_or_default());
-        let facts = Platform::inspect_or_detect(&config).await?;
-        let mut plan = plan_on(&profile, &facts, None).validated()?;
-        plan.development_log_root = log_root(&command.artifacts, &profile.root);
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| LaneError::Prepare { path, source }
-        };
-        let folder = runner::new_run_folder(&command.artifacts).map_err(failed(&command.artifacts))?;
-        // Absolute, as others come from elsewhere.
-        let folder = std::fs::canonicalize(&folder).map_err(failed(&folder))?;
-        let journal = Journal::create(&folder.join("journal.ndjson")).map_err(failed(&folder))?;
-        runner::store_plan(&plan, &folder).map_err(failed(&folder))?;
-        let transient = plan.transient_names().into_iter().chain([VV_FILE]);
-        let _ = names.set(transient.map(|name| folder.join(name)).collect());
-        let telling = tokio::spawn(tell(journal.clone(), look));
-        let options = UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true };
-        let up = Lane::up_with(options, &journal, &cancel).await;
-        telling.abort();
-        let result = match up {
-            Ok(mut lane) => {
-                lane.release_console().await;
-                let joining = Joining::prepare(&plan, &folder);
-                let pid = lane.pid();
-                match joining.and_then(|joining| say(&report::lane::joining(&joining, pid, look))) {
-                    Ok(()) => Ok(wait(lane, &folder, &cancel).await),
-                    Err(source) => {
-                        lane.down(TeardownConfig::default()).await;
-                        Err(LaneError::Prepare { path: folder.clone(), source })
-                    }
-                }
-            }
-            Err(error) => Err(error),
-        };
-        let _ = tokio::task::spawn_blocking(move || journal.close()).await;
-        result
+    let result = match profile {
+        Profile::Qemu(profile) => hold(&profile, command, look, &cancel, &names).await,
+        Profile::Sim(profile) => hold_simulated(&profile, command, look, &cancel, &names).await,
+        Profile::Attach(_) => unreachable!("it was refused"),
     };
-    let result = held.await;
     match (received.number(), result) {
         (Some(number), _) => ExitCode::signal(number),
         (None, Ok(Some(end))) => {
@@ -141,17 +109,100 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
     }
 }
 
+/// Files that must not outlast the lane.
+type Names = Arc<OnceLock<Vec<PathBuf>>>;
+
+async fn hold(
+    profile: &QemuProfile,
+    command: &UpCommand,
+    look: Look,
+    cancel: &CancellationToken,
+    names: &Names,
+) -> Result<Option<LaneEnd>, LaneError> {
+    let config = DetectConfig::new(std::env::var_os("PATH").unwrap_or_default());
+    let facts = Platform::inspect_or_detect(&config).await?;
+    let mut plan = plan_on(profile, &facts, None).validated()?;
+    plan.development_log_root = log_root(&command.artifacts, &profile.root);
+    let (folder, journal) = new_folder(command, &plan)?;
+    let transient = plan.transient_names().into_iter().chain([VV_FILE]);
+    let _ = names.set(transient.map(|name| folder.join(name)).collect());
+    let telling = tokio::spawn(tell(journal.clone(), look));
+    let options = UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true };
+    let up = Lane::up_with(options, &journal, cancel).await;
+    telling.abort();
+    let result = match up {
+        Ok(mut lane) => {
+            lane.release_console().await;
+            let joining = Joining::prepare(&plan, &folder);
+            let pid = lane.pid();
+            let said = joining.and_then(|joining| say(&report::lane::joining(&joining, Some(pid), look)));
+            let end = match said {
+                Ok(()) => Ok(wait(lane.handle(), cancel).await),
+                Err(source) => Err(LaneError::Prepare { path: folder.clone(), source }),
+            };
+            lane.down(TeardownConfig::default()).await;
+            Joining::forget(&folder);
+            end
+        }
+        Err(error) => Err(error),
+    };
+    let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+    result
+}
+
+async fn hold_simulated(
+    profile: &SimProfile,
+    command: &UpCommand,
+    look: Look,
+    cancel: &CancellationToken,
+    names: &Names,
+) -> Result<Option<LaneEnd>, LaneError> {
+    let (folder, journal) = new_folder(command, &SimPlan(profile))?;
+    let _ = names.set([SPICE_SOCKET, VV_FILE].map(|name| folder.join(name)).into());
+    let telling = tokio::spawn(tell(journal.clone(), look));
+    let options = SimOptions { profile, folder: &folder, is_joinable: true };
+    let up = SimLane::up(options, &journal, cancel).await;
+    telling.abort();
+    let result = match up {
+        Ok(lane) => {
+            let joining = Joining::prepare_simulated(&profile.name, &folder);
+            let said = joining.and_then(|joining| say(&report::lane::joining(&joining, None, look)));
+            let end = match said {
+                Ok(()) => Ok(wait(lane.handle(), cancel).await),
+                Err(source) => Err(LaneError::Prepare { path: folder.clone(), source }),
+            };
+            lane.down().await;
+            Joining::forget(&folder);
+            end
+        }
+        Err(error) => Err(error),
+    };
+    let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+    result
+}
+
+/// Makes the lane's folder, with the plan in it, and its journal.
+fn new_folder(command: &UpCommand, plan: &impl serde::Serialize) -> Result<(PathBuf, Journal), LaneError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LaneError::Prepare { path, source }
+    };
+    let folder = runner::new_run_folder(&command.artifacts).map_err(failed(&command.artifacts))?;
+    // Absolute, as others come from elsewhere.
+    let folder = std::fs::canonicalize(&folder).map_err(failed(&folder))?;
+    let journal = Journal::create(&folder.join("journal.ndjson")).map_err(failed(&folder))?;
+    runner::store_plan(plan, &folder).map_err(failed(&folder))?;
+    Ok((folder, journal))
+}
+
 /// Holds the lane until it ends or somebody wants it to; returns how it ended by itself.
-async fn wait(lane: Lane, folder: &Path, cancel: &CancellationToken) -> Option<LaneEnd> {
-    let mut ended: watch::Receiver<Option<LaneEnd>> = lane.handle().ended;
+async fn wait(lane: LaneHandle, cancel: &CancellationToken) -> Option<LaneEnd> {
+    let mut ended = lane.ended;
     // Both arms only observe.
-    let end = tokio::select! {
+    tokio::select! {
         end = ended.wait_for(Option::is_some) => end.ok().and_then(|end| end.clone()),
         () = cancel.cancelled() => None,
-    };
-    lane.down(TeardownConfig::default()).await;
-    Joining::forget(folder);
-    end
+    }
 }
 
 /// Says what the lane is waiting for, until it is told to stop.

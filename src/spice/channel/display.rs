@@ -27,14 +27,26 @@ pub enum Compression {
     Lz,
     /// LZ with references between images.
     Glz,
+    /// QUIC, the best for photographs.
+    Quic,
+    /// QUIC or LZ, as the server judges each image.
+    AutoLz,
+    /// QUIC or GLZ, as the server judges each image.
+    AutoGlz,
+    /// LZ4, the fastest.
+    Lz4,
 }
 
 impl Compression {
     fn wire(self) -> u8 {
         match self {
             Self::Off => 1,
+            Self::AutoGlz => 2,
+            Self::AutoLz => 3,
+            Self::Quic => 4,
             Self::Glz => 5,
             Self::Lz => 6,
+            Self::Lz4 => 7,
         }
     }
 }
@@ -159,6 +171,7 @@ impl DisplayChannel {
             capability::COMPOSITE,
             capability::A8_SURFACE,
             capability::STREAM_REPORT,
+            capability::LZ4,
             capability::PREF_COMPRESSION,
             capability::MULTI_CODEC,
             capability::CODEC_MJPEG,

@@ -1,4 +1,4 @@
-//! The inputs channel: keys out, lock lights in.
+//! The inputs channel: keys and a mouse out, lock lights in.
 
 use std::time::Instant;
 
@@ -8,12 +8,41 @@ use super::base::Base;
 use super::{BaseEvent, ChannelError, Counters, Machine};
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::inputs::InputsMessage;
-use crate::spice::wire::inputs::client::{KeyDown, KeyUp};
+use crate::spice::wire::inputs::client::{
+    KeyDown, KeyUp, MouseMotion, MousePosition, MousePress, MouseRelease,
+};
 
 /// The inputs channel's state. Performs no IO; the caller moves the bytes.
 #[derive(Debug)]
 pub struct InputsChannel {
     base: Base<InputsEvent>,
+    /// Buttons held, bit 0 is the left one.
+    buttons: u16,
+    /// Motions sent and not yet acknowledged.
+    in_flight: u32,
+    /// Motion that waits until the server has taken in what was sent.
+    waiting: Option<Motion>,
+}
+
+/// Where a mouse goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motion {
+    /// To a pixel of the screen; heeded in client mode.
+    To {
+        /// From the left edge.
+        x: u32,
+        /// From the top edge.
+        y: u32,
+        /// The display channel of the screen.
+        display_id: u8,
+    },
+    /// By so much, to the right and down; heeded in server mode.
+    By {
+        /// To the right.
+        dx: i32,
+        /// Down.
+        dy: i32,
+    },
 }
 
 /// What an inputs channel reports.
@@ -78,7 +107,7 @@ impl TryFrom<u16> for KeyCode {
 impl InputsChannel {
     /// The state right after the link.
     pub fn new() -> Self {
-        Self { base: Base::new() }
+        Self { base: Base::new(), buttons: 0, in_flight: 0, waiting: None }
     }
 
     /// Queues a press.
@@ -91,6 +120,50 @@ impl InputsChannel {
         self.base.send(&KeyUp { code: key.up() });
     }
 
+    /// Queues a motion. While the server has too many to take in, the next ones become one.
+    pub fn mouse_move(&mut self, motion: Motion) {
+        let motion = match (self.waiting.take(), motion) {
+            (Some(Motion::By { dx, dy }), Motion::By { dx: more_x, dy: more_y }) => {
+                Motion::By { dx: dx.saturating_add(more_x), dy: dy.saturating_add(more_y) }
+            }
+            (_, motion) => motion,
+        };
+        if self.in_flight < MOTIONS_IN_FLIGHT {
+            self.send_motion(motion);
+        } else {
+            self.waiting = Some(motion);
+        }
+    }
+
+    /// Queues a press of the button with this number, 1 to 16. What moved before it is sent before it.
+    pub fn mouse_press(&mut self, button: u8) {
+        self.send_waiting();
+        self.buttons |= bit(button);
+        self.base.send(&MousePress { button, buttons: self.buttons });
+    }
+
+    /// Queues a release; see [`mouse_press`](Self::mouse_press).
+    pub fn mouse_release(&mut self, button: u8) {
+        self.send_waiting();
+        self.buttons &= !bit(button);
+        self.base.send(&MouseRelease { button, buttons: self.buttons });
+    }
+
+    fn send_waiting(&mut self) {
+        if let Some(motion) = self.waiting.take() {
+            self.send_motion(motion);
+        }
+    }
+
+    fn send_motion(&mut self, motion: Motion) {
+        self.in_flight += 1;
+        let buttons = self.buttons;
+        match motion {
+            Motion::To { x, y, display_id } => self.base.send(&MousePosition { x, y, buttons, display_id }),
+            Motion::By { dx, dy } => self.base.send(&MouseMotion { dx, dy, buttons }),
+        }
+    }
+
     fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
         let name = InputsMessage::name_of(kind).unwrap_or("unknown");
         let message =
@@ -100,12 +173,25 @@ impl InputsChannel {
             Some(InputsMessage::KeyModifiers(message)) => {
                 self.base.report(InputsEvent::KeyModifiers(message.modifiers));
             }
-            // No motion is sent, so there is nothing to pace.
-            Some(InputsMessage::MouseMotionAck(_)) => {}
+            Some(InputsMessage::MouseMotionAck(_)) => {
+                self.in_flight = self.in_flight.saturating_sub(MOTIONS_PER_ACK);
+                if self.in_flight < MOTIONS_IN_FLIGHT {
+                    self.send_waiting();
+                }
+            }
             None => self.base.unsupported(&format!("message type {kind}")),
         }
         Ok(())
     }
+}
+
+/// The server says so once for this many (SPICE protocol, section 15.4).
+const MOTIONS_PER_ACK: u32 = 4;
+const MOTIONS_IN_FLIGHT: u32 = 2 * MOTIONS_PER_ACK;
+
+/// The bit of a button in the set of those that are held.
+fn bit(button: u8) -> u16 {
+    1_u16.checked_shl(u32::from(button).saturating_sub(1)).unwrap_or(0)
 }
 
 impl Default for InputsChannel {

@@ -7,7 +7,7 @@ use super::{BaseEvent, ChannelError, Counters, Machine};
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::link::Capabilities;
 use crate::spice::wire::link::ChannelId;
-use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError};
+use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError, MouseModeRequest};
 use crate::spice::wire::main::{MainMessage, capability, mouse_mode};
 
 /// The main channel's state. Performs no IO; the caller moves the bytes.
@@ -70,12 +70,12 @@ impl MainChannel {
                 }
                 self.is_initialised = true;
                 self.base.report(MainEvent::Init { session_id: init.session_id });
-                let word = |mode| u16::try_from(mode).unwrap_or(0);
-                self.report_mouse_mode(word(init.supported_mouse_modes), word(init.current_mouse_mode));
                 if init.agent_connected != 0 {
                     self.base.report(MainEvent::Agent(true));
                 }
                 self.base.send(&AttachChannels {});
+                let word = |mode| u16::try_from(mode).unwrap_or(0);
+                self.report_mouse_mode(word(init.supported_mouse_modes), word(init.current_mouse_mode));
             }
             Some(MainMessage::ChannelsList(list)) => self.base.report(MainEvent::Channels(list.channels)),
             Some(MainMessage::MouseMode(mode)) => self.report_mouse_mode(mode.supported, mode.current),
@@ -107,6 +107,10 @@ impl MainChannel {
 
     fn report_mouse_mode(&mut self, supported: u16, current: u16) {
         let is_client_supported = supported & mouse_mode::CLIENT != 0;
+        // Who tests wants to say where the pointer is.
+        if is_client_supported && current != mouse_mode::CLIENT {
+            self.base.send(&MouseModeRequest { mode: mouse_mode::CLIENT });
+        }
         self.base
             .report(MainEvent::MouseMode { is_client_supported, is_client: current == mouse_mode::CLIENT });
     }

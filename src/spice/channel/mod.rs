@@ -20,7 +20,7 @@ use thiserror::Error;
 
 pub use cursor::{CursorChannel, CursorState};
 pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions, Monitor};
-pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError};
+pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError, Motion};
 pub use main::{MainChannel, MainEvent};
 
 use super::surface::DrawError;

@@ -4,6 +4,7 @@ mod any_bytes;
 
 use std::time::{Duration, Instant};
 
+use super::inputs::Motion;
 use super::{
     BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions,
     InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent, Monitor,
@@ -23,9 +24,11 @@ use crate::spice::wire::display::{
 use crate::spice::wire::draw::{DisplayBase, DrawCopy};
 use crate::spice::wire::header::{Frame, HeaderForm, mini_frame};
 use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
-use crate::spice::wire::inputs::client::{KeyDown, KeyUp};
+use crate::spice::wire::inputs::client::{
+    KeyDown, KeyUp, MouseMotion, MousePosition, MousePress, MouseRelease,
+};
 use crate::spice::wire::link::{Capabilities, ChannelId, ChannelType};
-use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError};
+use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError, MouseModeRequest};
 use crate::spice::wire::types::{Clip, Point16, QMask, Rect, RopDescriptor};
 use crate::spice::wire::{Message, cursor, inputs, main};
 
@@ -152,7 +155,15 @@ fn init_is_the_first_and_only_greeting_of_a_display() {
 #[test]
 fn the_wish_for_compression_comes_before_init() {
     let able = DisplayChannel::capabilities();
-    for (compression, number) in [(Compression::Off, 1), (Compression::Glz, 5), (Compression::Lz, 6)] {
+    for (compression, number) in [
+        (Compression::Off, 1),
+        (Compression::AutoGlz, 2),
+        (Compression::AutoLz, 3),
+        (Compression::Quic, 4),
+        (Compression::Glz, 5),
+        (Compression::Lz, 6),
+        (Compression::Lz4, 7),
+    ] {
         let mut pair = Pair::new(DisplayChannel::new(options(Some(compression), false), &able));
         let init = Init {
             pixmap_cache_id: 1,
@@ -369,7 +380,7 @@ fn main_attaches_to_its_channels_once_it_is_initialised() {
         ram_hint: 0,
     };
     pair.send(&init);
-    assert_eq!(pair.received(), [sent(&AttachChannels {})]);
+    assert_eq!(pair.received(), [sent(&AttachChannels {}), sent(&MouseModeRequest { mode: 2 })]);
     let channels = vec![ChannelId { channel_type: ChannelType::DISPLAY, id: 0 }];
     pair.send(&main::ChannelsList { channels: channels.clone() });
     pair.send(&main::MouseMode { supported: 3, current: 2 });
@@ -466,6 +477,58 @@ fn lock_lights_are_reported() {
     pair.send(&inputs::KeyModifiers { modifiers: 6 });
     pair.send(&inputs::MouseMotionAck {});
     assert_eq!(pair.events(), [InputsEvent::KeyModifiers(2), InputsEvent::KeyModifiers(6)]);
+}
+
+#[test]
+fn buttons_are_sent_with_all_that_are_held() {
+    let mut pair = Pair::new(InputsChannel::new());
+    pair.client.mouse_press(1);
+    pair.client.mouse_press(3);
+    pair.client.mouse_move(Motion::By { dx: 1, dy: -1 });
+    pair.client.mouse_release(1);
+    let wanted = [
+        sent(&MousePress { button: 1, buttons: 1 }),
+        sent(&MousePress { button: 3, buttons: 5 }),
+        sent(&MouseMotion { dx: 1, dy: -1, buttons: 5 }),
+        sent(&MouseRelease { button: 1, buttons: 4 }),
+    ];
+    assert_eq!(pair.received(), wanted);
+    // None that a mask has no bit for.
+    pair.client.mouse_press(200);
+    assert_eq!(pair.received(), [sent(&MousePress { button: 200, buttons: 4 })]);
+}
+
+#[test]
+fn motion_that_a_server_cannot_keep_up_with_becomes_one() {
+    let mut pair = Pair::new(InputsChannel::new());
+    for _ in 0..12 {
+        pair.client.mouse_move(Motion::By { dx: 1, dy: 2 });
+    }
+    assert_eq!(pair.received().len(), 8);
+    pair.send(&inputs::MouseMotionAck {});
+    assert_eq!(pair.received(), [sent(&MouseMotion { dx: 4, dy: 8, buttons: 0 })]);
+    for x in 0..7 {
+        pair.client.mouse_move(Motion::To { x, y: 0, display_id: 1 });
+    }
+    assert_eq!(pair.received().len(), 3);
+    // A click is where the last motion went, acknowledged or not.
+    pair.client.mouse_press(1);
+    let wanted = [
+        sent(&MousePosition { x: 6, y: 0, buttons: 0, display_id: 1 }),
+        sent(&MousePress { button: 1, buttons: 1 }),
+    ];
+    assert_eq!(pair.received(), wanted);
+}
+
+#[test]
+fn absolute_positions_are_asked_for_where_they_can_be_had() {
+    let mut pair = Pair::new(MainChannel::new());
+    pair.send(&main::MouseMode { supported: 1, current: 1 });
+    assert_eq!(pair.received(), []);
+    pair.send(&main::MouseMode { supported: 3, current: 1 });
+    assert_eq!(pair.received(), [sent(&MouseModeRequest { mode: 2 })]);
+    pair.send(&main::MouseMode { supported: 3, current: 2 });
+    assert_eq!(pair.received(), []);
 }
 
 #[test]

@@ -4,17 +4,17 @@ use super::{CodecError, ImageLimits, IndexLayout, Picture, expand_555, flip};
 use crate::spice::wire::image::Bitmap;
 
 /// SPICE_BITMAP_FMT.
-mod format {
-    pub(super) const BIT_LE: u8 = 1;
-    pub(super) const BIT_BE: u8 = 2;
-    pub(super) const NIBBLE_LE: u8 = 3;
-    pub(super) const NIBBLE_BE: u8 = 4;
-    pub(super) const BYTE: u8 = 5;
-    pub(super) const RGB16: u8 = 6;
-    pub(super) const RGB24: u8 = 7;
-    pub(super) const RGB32: u8 = 8;
-    pub(super) const RGBA: u8 = 9;
-    pub(super) const ALPHA8: u8 = 10;
+pub(super) mod format {
+    pub(in super::super) const BIT_LE: u8 = 1;
+    pub(in super::super) const BIT_BE: u8 = 2;
+    pub(in super::super) const NIBBLE_LE: u8 = 3;
+    pub(in super::super) const NIBBLE_BE: u8 = 4;
+    pub(in super::super) const BYTE: u8 = 5;
+    pub(in super::super) const RGB16: u8 = 6;
+    pub(in super::super) const RGB24: u8 = 7;
+    pub(in super::super) const RGB32: u8 = 8;
+    pub(in super::super) const RGBA: u8 = 9;
+    pub(in super::super) const ALPHA8: u8 = 10;
 }
 
 /// Decodes a bitmap; `palette` holds the colours of an indexed one.

@@ -1,20 +1,41 @@
 //! GLZ images: LZ with references into earlier images of the same dictionary.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lz::{MAGIC, PixelType, VERSION, require, row_length, truncated_header};
 use super::units::{Alpha, Input, Pass, Rgb, Rgb16, Unit};
 use super::{CodecError, ImageLimits, Picture, flip};
 
-/// The images that later ones may refer to. One per display channel, for as long as it is connected.
+/// The images that later ones may refer to, for as long as their display channel is connected.
 ///
 /// Every image of the channel must be decoded here, in order, whatever becomes of its draw.
+///
+/// Channels that tell the server the same dictionary id must have the same dictionary: see [`share`](Self::share).
+/// Their images arrive in any order between them, so one may refer to another that is still on its way
+/// ([`CodecError::ImageAwaited`]). Nothing has changed then, and the image can be decoded again later.
 #[derive(Debug)]
 pub struct Dictionary {
+    images: Arc<Mutex<Images>>,
+}
+
+#[derive(Debug)]
+struct Images {
     window_pixels: u64,
     pixels: u64,
-    /// Pixels in storage order, four bytes each, by image id.
-    images: BTreeMap<u64, Vec<u8>>,
+    by_id: BTreeMap<u64, Stored>,
+    /// Whether ids may arrive out of order.
+    is_shared: bool,
+    /// The id up to which all have arrived: what it refers to decides what is dropped.
+    complete: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    /// Pixels in storage order, four bytes each.
+    pixels: Vec<u8>,
+    /// The oldest image still referred to when this one was encoded.
+    oldest: u64,
 }
 
 /// The GLZ header, big-endian.
@@ -62,7 +83,16 @@ enum Reference {
 impl Dictionary {
     /// An empty dictionary. A window of 0 pixels holds nothing: GLZ images are an error then.
     pub fn new(window_pixels: u64) -> Self {
-        Self { window_pixels, pixels: 0, images: BTreeMap::new() }
+        let by_id = BTreeMap::new();
+        let images = Images { window_pixels, pixels: 0, by_id, is_shared: false, complete: None };
+        Self { images: Arc::new(Mutex::new(images)) }
+    }
+
+    /// The same dictionary for another channel. To be shared before its first image.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        self.lock().is_shared = true;
+        Self { images: Arc::clone(&self.images) }
     }
 
     /// Decodes a GLZ stream of an image of `width` by `height` pixels and keeps it for later ones.
@@ -75,30 +105,38 @@ impl Dictionary {
     ) -> Result<Picture, CodecError> {
         let pixels = limits.check(width, height)?;
         let header = Header::decode(data, width, height)?;
-        if u64::try_from(pixels).unwrap_or(u64::MAX) > self.window_pixels {
-            return Err(self.window_exceeded(pixels));
+        let mut images = self.lock();
+        if u64::try_from(pixels).unwrap_or(u64::MAX) > images.window_pixels {
+            return Err(images.window_exceeded(pixels));
         }
         let mut input = Input::new(data, Header::LENGTH);
         let mut stored = vec![0; pixels * 4];
         let mut has_alpha = false;
         match header.pixel_type {
             PixelType::Rgb32 | PixelType::Rgb24 => {
-                self.decode_pass::<Rgb>(&mut input, &mut stored, header.id)?
+                images.decode_pass::<Rgb>(&mut input, &mut stored, header.id)?
             }
-            PixelType::Rgb16 => self.decode_pass::<Rgb16>(&mut input, &mut stored, header.id)?,
+            PixelType::Rgb16 => images.decode_pass::<Rgb16>(&mut input, &mut stored, header.id)?,
             PixelType::Rgba => {
-                self.decode_pass::<Rgb>(&mut input, &mut stored, header.id)?;
-                self.decode_pass::<Alpha>(&mut input, &mut stored, header.id)?;
+                images.decode_pass::<Rgb>(&mut input, &mut stored, header.id)?;
+                images.decode_pass::<Alpha>(&mut input, &mut stored, header.id)?;
                 has_alpha = true;
             }
             _ => return Err(CodecError::ForeignPixelType { container: "GLZ_RGB" }),
         }
         let mut bytes = stored.clone();
         flip(&mut bytes, row_length(width), header.is_top_down);
-        self.keep(&header, stored, pixels)?;
+        images.keep(&header, stored, pixels)?;
         Ok(Picture { width, height, has_alpha, bytes })
     }
 
+    /// A channel that panicked has changed nothing half: an image is kept in the last step.
+    fn lock(&self) -> MutexGuard<'_, Images> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Images {
     fn decode_pass<U: Unit>(&self, input: &mut Input<'_>, out: &mut [u8], id: u64) -> Result<(), CodecError> {
         let mut pass = Pass::new::<U>(out);
         while !pass.is_complete() {
@@ -123,30 +161,56 @@ impl Dictionary {
 
     /// The bytes of `length` pixels of the image `distance` before image `id`.
     fn units(&self, id: u64, distance: u64, offset: usize, length: usize) -> Result<&[u8], CodecError> {
-        let image =
-            id.checked_sub(distance).and_then(|id| self.images.get(&id)).map_or(&[][..], Vec::as_slice);
+        let source = id.checked_sub(distance);
+        let image = source.and_then(|source| self.by_id.get(&source));
+        if let Some(awaited) = source.filter(|source| image.is_none() && self.may_still_arrive(*source)) {
+            return Err(CodecError::ImageAwaited { id, awaited });
+        }
+        let image = image.map_or(&[][..], |image| &image.pixels);
         let end = offset.checked_add(length).and_then(|end| end.checked_mul(4));
         let range = end.and_then(|end| image.get(offset * 4..end));
         let available = image.len() / 4;
         range.ok_or(CodecError::BadImageReference { id, distance, offset, length, available })
     }
 
+    fn may_still_arrive(&self, id: u64) -> bool {
+        self.is_shared && self.complete.is_none_or(|complete| id > complete)
+    }
+
     /// Adds an image and drops those that nothing will refer to any more.
-    fn keep(&mut self, header: &Header, stored: Vec<u8>, pixels: usize) -> Result<(), CodecError> {
-        let added = u64::try_from(pixels).unwrap_or(u64::MAX);
-        if let Some(old) = self.images.insert(header.id, stored) {
+    fn keep(&mut self, header: &Header, pixels: Vec<u8>, count: usize) -> Result<(), CodecError> {
+        let oldest = header.id.saturating_sub(header.window_head_distance.into());
+        let added = u64::try_from(count).unwrap_or(u64::MAX);
+        self.pixels += added;
+        if let Some(old) = self.by_id.insert(header.id, Stored { pixels, oldest }) {
             self.pixels -= pixel_count(&old);
         }
-        self.pixels += added;
-        let oldest = header.id.saturating_sub(header.window_head_distance.into());
-        while let Some(entry) = self.images.first_entry().filter(|entry| *entry.key() < oldest) {
+        self.advance(header.id);
+        let oldest =
+            self.complete.and_then(|complete| self.by_id.get(&complete)).map_or(0, |image| image.oldest);
+        while let Some(entry) = self.by_id.first_entry().filter(|entry| *entry.key() < oldest) {
             self.pixels -= pixel_count(&entry.remove());
         }
-        // The server counts before it adds, so the newest image may come on top.
-        if self.pixels - added > self.window_pixels {
+        // The server counts before it adds, so the newest image may come on top. While an image is on its way
+        // this side keeps what the server has dropped.
+        let window = if self.is_shared { self.window_pixels.saturating_mul(2) } else { self.window_pixels };
+        if self.pixels.saturating_sub(added) > window {
             return Err(self.window_exceeded(0));
         }
         Ok(())
+    }
+
+    /// Moves `complete` on after the arrival of `id`.
+    fn advance(&mut self, id: u64) {
+        if !self.is_shared {
+            self.complete = Some(id);
+            return;
+        }
+        let mut next = self.complete.map_or(Some(0), |complete| complete.checked_add(1));
+        while let Some(id) = next.filter(|id| self.by_id.contains_key(id)) {
+            self.complete = Some(id);
+            next = id.checked_add(1);
+        }
     }
 
     fn window_exceeded(&self, more: usize) -> CodecError {
@@ -155,8 +219,8 @@ impl Dictionary {
     }
 }
 
-fn pixel_count(stored: &[u8]) -> u64 {
-    u64::try_from(stored.len() / 4).unwrap_or(u64::MAX)
+fn pixel_count(stored: &Stored) -> u64 {
+    u64::try_from(stored.pixels.len() / 4).unwrap_or(u64::MAX)
 }
 
 /// The reference that `control` begins. Lengths are without bias.
@@ -257,7 +321,51 @@ mod tests {
         // Nothing further back than itself is referred to any more.
         alone[32] = 0;
         dictionary.decode(&alone, 16, 1, LIMITS).unwrap();
-        assert_eq!((dictionary.pixels, dictionary.images.len()), (16, 1));
+        let images = dictionary.lock();
+        assert_eq!((images.pixels, images.by_id.len()), (16, 1));
+    }
+
+    /// The second image under another id, still referring to the first.
+    fn second(id: u8, window_head_distance: u8) -> Vec<u8> {
+        let mut data = hex(SECOND);
+        data[28] = id;
+        data[32] = window_head_distance;
+        // The last byte of each reference to it is the distance, or ends with it.
+        data[41] = data[41] & 0xc0 | id;
+        data[44] = data[44] & 0xc0 | id;
+        data
+    }
+
+    #[test]
+    fn an_image_waits_for_one_that_another_channel_is_to_receive() {
+        let mut here = dictionary();
+        let mut there = here.share();
+        let second = hex(SECOND);
+        let early = here.decode(&second, 16, 1, LIMITS);
+        assert_eq!(early, Err(CodecError::ImageAwaited { id: 1, awaited: 0 }));
+        there.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
+        let late = here.decode(&second, 16, 1, LIMITS).unwrap();
+        let mut alone = dictionary();
+        alone.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
+        assert_eq!(late, alone.decode(&second, 16, 1, LIMITS).unwrap());
+    }
+
+    #[test]
+    fn a_shared_dictionary_drops_nothing_that_an_image_on_its_way_may_need() {
+        let mut here = dictionary();
+        let mut there = here.share();
+        let ids = |dictionary: &Dictionary| dictionary.lock().by_id.keys().copied().collect::<Vec<_>>();
+        here.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
+        // The third says that nothing before the second is needed, but the second is not there yet.
+        let mut third = hex("20205a4c0001000118000000010000000100000004000000000000000200000001");
+        third.extend([0, 1, 2, 3]);
+        here.decode(&third, 1, 1, LIMITS).unwrap();
+        assert_eq!(ids(&here), [0, 2]);
+        there.decode(&hex(SECOND), 16, 1, LIMITS).unwrap();
+        assert_eq!(ids(&here), [1, 2]);
+        let gone = second(3, 1);
+        let error = there.decode(&gone, 16, 1, LIMITS).unwrap_err();
+        assert!(matches!(error, CodecError::BadImageReference { id: 3, distance: 3, available: 0, .. }));
     }
 
     #[test]

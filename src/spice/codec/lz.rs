@@ -131,11 +131,32 @@ pub fn decode(
             decode_pass::<Alpha>(&mut input, &mut bytes)?;
             has_alpha = true;
         }
-        PixelType::A8 => return Err(CodecError::Unsupported { codec: "8-bit alpha" }),
+        PixelType::A8 => {
+            decode_pass::<Alpha>(&mut input, &mut bytes)?;
+            has_alpha = true;
+        }
         _ => return Err(foreign_type("LZ_RGB")),
     }
     flip(&mut bytes, row_length(header.width), header.is_top_down);
     Ok(Picture { width, height, has_alpha, bytes })
+}
+
+/// Decodes the alpha of an image whose colours are there already, top row first. The rows of the stream must
+/// be in the order the image type announced.
+pub(super) fn decode_alpha(data: &[u8], is_top_down: bool, picture: &mut Picture) -> Result<(), CodecError> {
+    let header = Header::decode(data, picture.width, picture.height)?;
+    if header.pixel_type != PixelType::Xxxa {
+        return Err(foreign_type("JPEG_ALPHA"));
+    }
+    require("LZ top_down", is_top_down.into(), header.is_top_down.into())?;
+    let mut input = Input::new(data, Header::LENGTH);
+    let row_bytes = row_length(picture.width);
+    // The pass goes in storage order.
+    flip(&mut picture.bytes, row_bytes, is_top_down);
+    decode_pass::<Alpha>(&mut input, &mut picture.bytes)?;
+    flip(&mut picture.bytes, row_bytes, is_top_down);
+    picture.has_alpha = true;
+    Ok(())
 }
 
 fn decode_indexed(
@@ -205,6 +226,7 @@ mod tests {
     use proptest::prelude::{any, prop, proptest};
 
     use super::*;
+    use crate::spice::codec::testing::{blocks, expected};
     use crate::spice::wire::testing::hex;
 
     const LIMITS: ImageLimits = ImageLimits { side: 128, pixels: 16_384 };
@@ -226,30 +248,18 @@ mod tests {
     const RGB32: &str = "
         20205a4c00010001000000080000000900000002000000240000000101a8a8a8a8a8a8e0060002a8a8a8a8a8a8a8a8a8";
 
-    /// The pattern in the test pictures: blocks of 9 x 4 in four colours, alpha in stripes.
-    fn pattern(x: u32, y: u32) -> [u8; 4] {
-        let shade = u8::try_from((x / 9 + y / 4) & 3).unwrap();
-        let alpha = if (x / 20) % 2 == 1 { 33 * shade } else { 255 };
-        [255 - 40 * shade, 80 * shade, 60 * shade, alpha]
-    }
-
-    fn expected(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 4]) -> Vec<u8> {
-        let pixel = &pixel;
-        (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect()
-    }
-
     #[test]
     fn rgba_is_a_colour_pass_and_an_alpha_pass() {
         let picture = decode(&hex(RGBA), Container::Rgb, 40, 6, LIMITS).unwrap();
         assert!(picture.has_alpha);
-        assert!(picture.bytes == expected(40, 6, pattern));
+        assert!(picture.bytes == expected(40, 6, blocks));
     }
 
     #[test]
     fn palette_indices_are_coloured_and_turned_over() {
         let palette: Vec<u32> = (0..256).collect();
         let picture = decode(&hex(PLT8), Container::Plt(&palette), 24, 6, LIMITS).unwrap();
-        assert!(picture.bytes == expected(24, 6, |x, y| [pattern(x, 5 - y)[1], 0, 0, 0]));
+        assert!(picture.bytes == expected(24, 6, |x, y| [blocks(x, 5 - y)[1], 0, 0, 0]));
         let short = decode(&hex(PLT8), Container::Plt(&palette[..200]), 24, 6, LIMITS);
         assert_eq!(short, Err(CodecError::PaletteIndex { index: 240, size: 200 }));
     }
@@ -261,10 +271,43 @@ mod tests {
         assert!(
             picture.bytes
                 == expected(40, 5, |x, y| {
-                    let [b, g, r, _] = pattern(x, y);
+                    let [b, g, r, _] = blocks(x, y);
                     [spread(b), spread(g), spread(r), 0]
                 })
         );
+    }
+
+    /// A stream of one row, top-down, that is one run of literals.
+    fn literals(kind: u32, width: u32, units: usize, bytes: &str) -> Vec<u8> {
+        let row = PixelType::from_wire(kind).unwrap().row_bytes(width);
+        let words = [MAGIC, VERSION, kind, width, 1, u32::try_from(row).unwrap(), 1];
+        let mut data: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        data.push(u8::try_from(units - 1).unwrap());
+        data.extend(hex(bytes));
+        data
+    }
+
+    #[test]
+    fn indices_of_every_size_begin_at_the_end_their_type_says() {
+        let palette: Vec<u32> = (0..16).collect();
+        let indices = |kind, width, units, bytes| -> Vec<u8> {
+            let data = literals(kind, width, units, bytes);
+            let picture = decode(&data, Container::Plt(&palette), width, 1, LIMITS).unwrap();
+            picture.bytes.chunks_exact(4).map(|pixel| pixel[0]).collect()
+        };
+        assert_eq!(indices(1, 9, 2, "05 01"), [1, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(indices(2, 9, 2, "a0 80"), [1, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(indices(3, 3, 2, "21 03"), [1, 2, 3]);
+        assert_eq!(indices(4, 3, 2, "12 30"), [1, 2, 3]);
+        assert_eq!(indices(5, 3, 3, "01 02 03"), [1, 2, 3]);
+    }
+
+    #[test]
+    fn twenty_four_bits_and_alpha_alone_are_pixels_too() {
+        let colours = decode(&literals(7, 2, 2, "010203 040506"), Container::Rgb, 2, 1, LIMITS).unwrap();
+        assert_eq!((colours.bytes, colours.has_alpha), (vec![1, 2, 3, 0, 4, 5, 6, 0], false));
+        let alpha = decode(&literals(11, 2, 2, "07 08"), Container::Rgb, 2, 1, LIMITS).unwrap();
+        assert_eq!((alpha.bytes, alpha.has_alpha), (vec![0, 0, 0, 7, 0, 0, 0, 8], true));
     }
 
     #[test]

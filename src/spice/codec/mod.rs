@@ -2,17 +2,50 @@
 //!
 //! INVARIANT: pure. Each decoder takes bytes, the size the image descriptor promised and [`ImageLimits`], and
 //! returns a whole [`Picture`] or an error: never a partly filled one, never a panic, and never more work
-//! than the promised pixels are worth. QUIC, JPEG, LZ4 and zlib-wrapped GLZ are refused by name: a session
-//! that asks for raw, LZ or GLZ images is not sent any.
+//! than the promised pixels are worth. All but [`jpeg`] are lossless.
 //!
-//! Start with [`Picture`]; [`bitmap`] is the simplest decoder.
+//! Start with [`Picture`]; [`bitmap`] is the simplest decoder, [`decode`] chooses among those that need no palette.
 
 pub mod bitmap;
 pub mod glz;
+pub mod jpeg;
 pub mod lz;
+pub mod lz4;
+pub mod quic;
 mod units;
+pub mod zlib_glz;
+
+#[cfg(test)]
+mod testing;
 
 use thiserror::Error;
+
+use super::wire::image::ImageData;
+
+/// Decodes an image of `width` by `height` pixels that carries its colours itself. What needs a palette, a cache
+/// or a surface is refused by name.
+pub fn decode(
+    data: &ImageData<'_>,
+    width: u32,
+    height: u32,
+    dictionary: &mut glz::Dictionary,
+    limits: ImageLimits,
+) -> Result<Picture, CodecError> {
+    match data {
+        ImageData::Quic(data) => quic::decode(data.0, width, height, limits),
+        ImageData::LzRgb(data) => lz::decode(data.0, lz::Container::Rgb, width, height, limits),
+        ImageData::GlzRgb(data) => dictionary.decode(data.0, width, height, limits),
+        ImageData::ZlibGlzRgb(image) => zlib_glz::decode(image, width, height, dictionary, limits),
+        ImageData::Lz4(data) => lz4::decode(data.0, width, height, limits),
+        ImageData::Jpeg(data) => jpeg::decode(data.0, width, height, limits),
+        ImageData::JpegAlpha(image) => jpeg::decode_with_alpha(image, width, height, limits),
+        ImageData::Bitmap(_)
+        | ImageData::LzPlt(_)
+        | ImageData::FromCache
+        | ImageData::FromCacheLossless
+        | ImageData::Surface(_) => Err(CodecError::Unsupported { codec: data.kind().1 }),
+    }
+}
 
 /// Decoded pixels: rows from top to bottom without gaps, four bytes B, G, R, A per pixel.
 ///
@@ -134,6 +167,36 @@ pub enum CodecError {
         /// Units in the image.
         wanted: usize,
     },
+    /// A QUIC run leaves its row.
+    #[error("run of {length} pixels at pixel {produced} leaves its row, which has {left} left")]
+    RunTooLong {
+        /// Pixels in the run, or as many as were counted.
+        length: usize,
+        /// Pixels produced so far.
+        produced: usize,
+        /// Pixels left in the row.
+        left: usize,
+    },
+    /// A QUIC code word beyond the samples there are.
+    #[error("a sample of the row at pixel {produced} of {wanted} has more than {bits} bits")]
+    BadSample {
+        /// Bits of a sample.
+        bits: usize,
+        /// Pixels in the rows before.
+        produced: usize,
+        /// Pixels in the image.
+        wanted: usize,
+    },
+    /// A stream inside the image is damaged.
+    #[error("{codec} stream at byte {offset}: {problem}")]
+    Stream {
+        /// The stream's format.
+        codec: &'static str,
+        /// Where in the data.
+        offset: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A reference to an earlier image that is not there, or beyond its end.
     #[error(
         "image {id} refers to {length} units at {offset} of the image {distance} before, which has {available}"
@@ -149,6 +212,14 @@ pub enum CodecError {
         length: usize,
         /// Units it has; 0 when it is not in the dictionary.
         available: usize,
+    },
+    /// A reference to an image that another channel with the same dictionary has yet to receive.
+    #[error("image {id} refers to image {awaited}, which has not arrived on any channel")]
+    ImageAwaited {
+        /// The image being decoded.
+        id: u64,
+        /// The image that is missing.
+        awaited: u64,
     },
     /// More pixels kept for later images than the window allows.
     #[error("dictionary holds {pixels} pixels, window is {window}")]

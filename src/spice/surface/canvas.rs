@@ -11,7 +11,7 @@ use super::pixels::Surface;
 use super::rop::Rop;
 use super::sample::Stretch;
 use super::stream::Streams;
-use crate::spice::codec::{CodecError, Picture, bitmap, glz, lz};
+use crate::spice::codec::{self, Picture, bitmap, glz, lz};
 use crate::spice::limits::Limits;
 use crate::spice::wire::display::{InvalList, SurfaceCreate};
 use crate::spice::wire::draw::{
@@ -311,7 +311,6 @@ impl Canvas {
         let (_, kind) = image.data.kind();
         let limits = self.limits.images;
         let in_image = |source| DrawError::Image { id, kind, source };
-        let unsupported = |codec| Err(in_image(CodecError::Unsupported { codec }));
         let mut picture = match &image.data {
             ImageData::FromCache | ImageData::FromCacheLossless => {
                 return self.images.get(id).ok_or(DrawError::ImageMissing { id });
@@ -326,23 +325,13 @@ impl Canvas {
                 }
                 .map_err(in_image)?
             }
-            ImageData::LzRgb(data) => {
-                lz::decode(data.0, lz::Container::Rgb, width, height, limits).map_err(in_image)?
-            }
             ImageData::LzPlt(image) => {
                 let palette = self.resolve_palette(&image.palette, image.flags)?;
                 let palette = palette.as_ref().map_or(&[][..], |colours| colours.as_slice());
                 lz::decode(image.data, lz::Container::Plt(palette), width, height, limits)
                     .map_err(in_image)?
             }
-            ImageData::GlzRgb(data) => {
-                self.dictionary.decode(data.0, width, height, limits).map_err(in_image)?
-            }
-            ImageData::Quic(_)
-            | ImageData::Jpeg(_)
-            | ImageData::JpegAlpha(_)
-            | ImageData::Lz4(_)
-            | ImageData::ZlibGlzRgb(_) => return unsupported(kind),
+            data => codec::decode(data, width, height, &mut self.dictionary, limits).map_err(in_image)?,
         };
         let (wanted, got) = ((width, height), (picture.width, picture.height));
         if wanted != got {

@@ -7,7 +7,7 @@ use super::error::DrawError;
 use super::paint;
 use super::rop::Rop;
 use super::sample::Stretch;
-use crate::spice::codec::{CodecError, ImageLimits, Picture};
+use crate::spice::codec::{Picture, jpeg};
 use crate::spice::wire::display::{StreamClip, StreamCreate, StreamData, StreamDataSized};
 use crate::spice::wire::draw::DisplayBase;
 use crate::spice::wire::types::{Clip, Rect};
@@ -112,7 +112,7 @@ impl Canvas {
         shown: Rect,
         bounds: Rect,
     ) -> Result<Outcome, DrawError> {
-        let picture = decode_frame(data, size, self.limits.images);
+        let picture = jpeg::decode(data, size.0, size.1, self.limits.images);
         let picture = picture.map_err(|source| DrawError::Stream { id, source })?;
         self.put_frame(id, picture, size, shown, bounds)
     }
@@ -159,11 +159,6 @@ fn foreign_codec(number: u8) -> Option<&'static str> {
         5 => Some("H265"),
         _ => Some("of an unknown codec"),
     }
-}
-
-/// The pixels of one MJPEG frame, which must have this size.
-fn decode_frame(_data: &[u8], _size: (u32, u32), _limits: ImageLimits) -> Result<Picture, CodecError> {
-    Err(CodecError::Unsupported { codec: "MJPEG" })
 }
 
 /// Makes the last row the first.

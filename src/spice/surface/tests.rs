@@ -1,12 +1,13 @@
 //! Drawing on a surface of 4 x 4 pixels, shown as one hexadecimal digit per pixel: its blue channel.
 
 use super::{Canvas, CanvasOptions, DrawError, Outcome};
-use crate::spice::codec::CodecError;
 use crate::spice::limits::Limits;
 use crate::spice::wire::bytes::{Counted, Pointer};
 use crate::spice::wire::display::{InvalList, ResourceId, SurfaceCreate};
 use crate::spice::wire::draw::{CopyBits, DisplayBase, DrawCopy, DrawFill, DrawOpaque, scale_mode};
-use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
+use crate::spice::wire::image::{
+    Bitmap, Image, ImageData, ImageDescriptor, JpegAlpha, PaletteSource, ZlibGlzRgb,
+};
 use crate::spice::wire::types::{Brush, Clip, Palette, Point, QMask, Rect, RopDescriptor};
 
 const PUT: RopDescriptor = RopDescriptor::OP_PUT;
@@ -411,10 +412,21 @@ fn descriptor_and_data_must_have_the_same_size() {
 }
 
 #[test]
-fn encodings_that_are_not_decoded_are_refused_by_name() {
-    let error = canvas().decode_for_caches(&image(2, 2, ImageData::Quic(Counted(&[])))).unwrap_err();
-    let source = CodecError::Unsupported { codec: "QUIC" };
-    assert_eq!(error, DrawError::Image { id: 1, kind: "QUIC", source });
+fn a_damaged_image_is_refused_by_name_whatever_its_encoding() {
+    let encodings = [
+        ImageData::Quic(Counted(&[])),
+        ImageData::LzRgb(Counted(&[])),
+        ImageData::GlzRgb(Counted(&[])),
+        ImageData::Lz4(Counted(&[])),
+        ImageData::Jpeg(Counted(&[])),
+        ImageData::JpegAlpha(JpegAlpha { flags: 0, jpeg: &[], alpha: &[] }),
+        ImageData::ZlibGlzRgb(ZlibGlzRgb { glz_size: 33, data: Counted(&[]) }),
+    ];
+    for data in encodings {
+        let (_, name) = data.kind();
+        let error = canvas().decode_for_caches(&image(2, 2, data)).unwrap_err();
+        assert!(matches!(error, DrawError::Image { id: 1, kind, .. } if kind == name), "{name}: {error:?}");
+    }
 }
 
 #[test]

@@ -213,7 +213,19 @@ message_set! {
 
 /// What a client says on any channel.
 pub mod client {
-    use super::{Rest, message};
+    use super::{Disconnecting, Rest, message, message_set};
+
+    message_set! {
+        /// What a client says on any channel.
+        BaseMessage<'a> {
+            AckSync(AckSync),
+            Ack(Ack),
+            Pong(Pong),
+            MigrateFlushMark(MigrateFlushMark),
+            MigrateData(MigrateData<'a>),
+            Disconnecting(Disconnecting),
+        }
+    }
 
     message! {
         /// SPICE_MSGC_ACK_SYNC: the answer to SET_ACK.

@@ -20,6 +20,8 @@ pub mod capability {
     pub const A8_SURFACE: u32 = 3;
     /// STREAM_ACTIVATE_REPORT may be sent.
     pub const STREAM_REPORT: u32 = 4;
+    /// LZ4 images may be sent to those who ask for them.
+    pub const LZ4: u32 = 5;
     /// PREFERRED_COMPRESSION is understood.
     pub const PREF_COMPRESSION: u32 = 6;
     /// Streams come in none but the codecs that are named.
@@ -367,7 +369,15 @@ message_set! {
 
 /// What a client says on a display channel.
 pub mod client {
-    use super::message;
+    use super::{message, message_set};
+
+    message_set! {
+        /// What a client says on a display channel, without what belongs to streams and GL.
+        DisplayMessage {
+            Init(Init),
+            PreferredCompression(PreferredCompression),
+        }
+    }
 
     message! {
         /// SPICE_MSGC_DISPLAY_INIT. QEMU crashes without it, with a second one, with a negative window and

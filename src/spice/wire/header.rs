@@ -114,6 +114,14 @@ pub fn full_frame<'a, M: Message<'a>>(serial: u64, message: &M) -> Vec<u8> {
     writer.finish()
 }
 
+/// Encodes a message behind a header of this form; `serial` counts the messages of one direction from 1.
+pub fn frame<'a, M: Message<'a>>(form: HeaderForm, serial: u64, message: &M) -> Vec<u8> {
+    match form {
+        HeaderForm::Mini => mini_frame(message),
+        HeaderForm::Full => full_frame(serial, message),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -251,12 +251,17 @@ fields! {
 /// SpiceJPEGAlpha: colours as JPEG, then alpha as LZ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JpegAlpha<'a> {
-    /// 1: alpha rows are top-down.
+    /// See the constants.
     pub flags: u8,
     /// The JPEG file.
     pub jpeg: &'a [u8],
     /// The LZ stream.
     pub alpha: &'a [u8],
+}
+
+impl JpegAlpha<'_> {
+    /// The first row of the alpha is the top row.
+    pub const TOP_DOWN: u8 = 1;
 }
 
 impl<'a> Field<'a> for JpegAlpha<'a> {

@@ -12,6 +12,12 @@ pub mod modifier {
     pub const CAPS_LOCK: u16 = 4;
 }
 
+/// Bits of the channel capability word.
+pub mod capability {
+    /// KEY_SCANCODE is understood.
+    pub const KEY_SCANCODE: u32 = 0;
+}
+
 message! {
     /// SPICE_MSG_INPUTS_INIT.
     101 "INIT" Init {
@@ -44,7 +50,21 @@ message_set! {
 
 /// What a client says on the inputs channel.
 pub mod client {
-    use super::{Rest, message};
+    use super::{Rest, message, message_set};
+
+    message_set! {
+        /// What a client says on the inputs channel.
+        InputsMessage<'a> {
+            KeyDown(KeyDown),
+            KeyUp(KeyUp),
+            KeyModifiers(KeyModifiers),
+            KeyScancode(KeyScancode<'a>),
+            MouseMotion(MouseMotion),
+            MousePosition(MousePosition),
+            MousePress(MousePress),
+            MouseRelease(MouseRelease),
+        }
+    }
 
     message! {
         /// SPICE_MSGC_INPUTS_KEY_DOWN.

@@ -232,7 +232,18 @@ message_set! {
 
 /// What a client says on the main channel.
 pub mod client {
-    use super::{Rest, message};
+    use super::{Rest, message, message_set};
+
+    message_set! {
+        /// What a client says on the main channel, without what belongs to migration.
+        MainMessage<'a> {
+            AttachChannels(AttachChannels),
+            MouseModeRequest(MouseModeRequest),
+            AgentStart(AgentStart),
+            AgentData(AgentData<'a>),
+            AgentToken(AgentToken),
+        }
+    }
 
     message! {
         /// SPICE_MSGC_MAIN_MIGRATE_CONNECT_ERROR.

@@ -87,7 +87,7 @@ fn without_qemu_a_machine_is_a_draft_and_with_it_validated() {
         no executable qemu-system-x86_64 in PATH "/nowhere"
         firmware "[lab]/lanes/f.fd" cannot be read: No such file or
         directory (os error 2)
-    no lane is set for runs that name none
+    the lane for runs that name none, "sim", is built in
     "#);
     let Some(lab) = Lab::with_rom("a list of machines") else { return };
     let finished = lab.command(&["lane", "list"]).may_make("nothing").run().exits_with(0).within(60);
@@ -99,10 +99,10 @@ fn without_qemu_a_machine_is_a_draft_and_with_it_validated() {
 
 #[test]
 fn no_profiles_are_no_error_and_a_wrong_project_is() {
-    insta::assert_snapshot!(listed(&Lab::bare(), &[]).exits_with(0).text(), @r"
+    insta::assert_snapshot!(listed(&Lab::bare(), &[]).exits_with(0).text(), @r#"
     there are no profiles
-    no lane is set for runs that name none
-    ");
+    the lane for runs that name none, "sim", is built in
+    "#);
     let lab = Lab::bare().file("backstaff.toml", "lain = \"east\"\n");
     let text = listed(&lab, &[]).exits_with(3).text();
     assert!(text.contains("backstaff.toml") && text.contains("line 1"), "{text}");

@@ -207,10 +207,10 @@ fn files_are_what_lies_in_the_lanes_folder() {
 fn capabilities_are_what_the_profile_gives() {
     let capabilities =
         |name: &str| plan_of(&profile(name, &profile_text(name)), &platform("qemu-7.2")).capabilities;
-    use Capability::{Digest, Keyboard, Qmp, Screen, Serial, Snapshot};
-    assert_eq!(capabilities("kernel"), [Digest, Keyboard, Qmp, Screen, Serial, Snapshot]);
-    assert_eq!(capabilities("headless"), [Keyboard, Qmp, Serial, Snapshot]);
-    assert_eq!(capabilities("everything"), [Keyboard, Qmp, Screen, Snapshot]);
+    use Capability::{Digest, Keyboard, Mouse, Qmp, Screen, Serial, Snapshot};
+    assert_eq!(capabilities("kernel"), [Digest, Keyboard, Mouse, Qmp, Screen, Serial, Snapshot]);
+    assert_eq!(capabilities("headless"), [Keyboard, Mouse, Qmp, Serial, Snapshot]);
+    assert_eq!(capabilities("everything"), [Keyboard, Mouse, Qmp, Screen, Snapshot]);
 }
 
 #[test]

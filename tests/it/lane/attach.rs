@@ -110,7 +110,7 @@ async fn every_wire_is_used_from_now_on_and_the_machine_goes_on_afterwards() {
     let lane = up(&all_wires(&somebody), &journal).await.unwrap();
     let handle = lane.handle();
     let names: Vec<&str> = handle.capabilities.iter().map(|one| one.name()).collect();
-    assert_eq!(names, ["keyboard", "qmp", "screen", "serial"]);
+    assert_eq!(names, ["keyboard", "mouse", "qmp", "screen", "serial"]);
     assert!(handle.console.is_some());
     let control = handle.control.unwrap();
     let status = control.qmp("query-status", Map::new()).await.unwrap();

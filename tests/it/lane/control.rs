@@ -192,7 +192,7 @@ async fn what_cannot_be_done_says_why_and_what_instead() {
     machine
         .plays(
             r#"
-            expect(t.lane:capabilities()):equals { "keyboard", "qmp", "screen", "serial", "snapshot" }
+            expect(t.lane:capabilities()):equals { "keyboard", "mouse", "qmp", "screen", "serial", "snapshot" }
             expect(t.lane:qmp("query-status")):matches { running = true, status = "running" }
             expect(t.lane:qmp("query-status", {}).running):is_true()
             expect(t.lane:qmp("screendump", { filename = "seen.ppm" })):equals {}
@@ -276,6 +276,43 @@ async fn everything_done_to_a_machine_is_in_the_journal() {
         ("restore", "b", error),
     ];
     assert_eq!(commands, wanted);
+    machine.ends().await;
+}
+
+/// By what QEMU itself notes about its input devices.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mouse_reaches_the_machine() {
+    let Some(machine) = Machine::with_rom(&["trace-event-set-state"]).await else { return };
+    machine
+        .plays(
+            r#"
+            t.lane:qmp("trace-event-set-state", { name = "input_event_*", enable = true })
+            t.mouse:move_by(-3, 4)
+            t.mouse:click { button = "right" }
+            t.mouse:scroll(1)
+            t.keyboard:press("a")
+            "#,
+        )
+        .await;
+    let failure = machine.fails("t.mouse:move(1, 1, { timeout = 0.3 })").await;
+    assert_eq!(failure.kind, FailureKind::Timeout);
+    assert_eq!(
+        failure.message,
+        "mouse:move: the machine takes no positions, only relative motion, not within 0.3 s"
+    );
+    assert!(failure.hint.unwrap().starts_with("`tablet = true` under `[input]`"));
+    let log = std::fs::read_to_string(machine.folder.path().join("qemu.log")).unwrap();
+    let mut rest = &*log;
+    for event in [
+        "axis x, value -3",
+        "axis y, value 4",
+        "button right, down 1",
+        "button right, down 0",
+        "wheel-down, down 1",
+    ] {
+        let Some((_, after)) = rest.split_once(event) else { panic!("{event} is missing in\n{log}") };
+        rest = after;
+    }
     machine.ends().await;
 }
 

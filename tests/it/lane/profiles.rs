@@ -1,4 +1,4 @@
-//! What a profile may say, of both kinds and through others, and the text that is hashed. The profiles that come with
+//! What a profile may say, of all kinds and through others, and the text that is hashed. The profiles that come with
 //! backstaff load, and QEMU accepts what they come to.
 
 use std::fs;
@@ -41,7 +41,47 @@ fn complaint(sources: &[(&str, &str)]) -> String {
 fn attached(text: &str) -> AttachProfile {
     match parse(&format!("kind = \"attach\"\n{text}")).unwrap() {
         Profile::Attach(profile) => *profile,
-        Profile::Qemu(_) => panic!("it is of kind attach"),
+        Profile::Qemu(_) | Profile::Sim(_) => panic!("it is of kind attach"),
+    }
+}
+
+#[test]
+fn a_simulated_machine_is_described_by_its_clock() {
+    let sim = |text: &str| match parse(&format!("kind = \"sim\"\n{text}")).unwrap() {
+        Profile::Sim(profile) => *profile,
+        Profile::Qemu(_) | Profile::Attach(_) => panic!("it is of kind sim"),
+    };
+    let smallest = sim("");
+    assert!(smallest.time_scale == 1.0);
+    let kinds: Vec<_> = smallest.gates.iter().map(|gate| &gate.kind).collect();
+    assert_eq!(kinds, [&GateKind::SpiceSurface, &GateKind::Digest]);
+    let whole =
+        sim("[[gate]]\nkind = \"serial-line\"\npattern = \"^Hello\"\n[sim]\n# why\ntime_scale = 10\n");
+    assert!(whole.time_scale == 10.0 && whole.gates.len() == 1);
+    let again = "sim.time_scale = 10.0\n[[gate]]\npattern = \"^Hello\"\nkind = \"serial-line\"\n";
+    assert_ne!(whole.profile_hash(), sim(again).profile_hash(), "a whole number is another text");
+    assert_eq!(sim(again).profile_hash(), sim(&format!("# formatting\n{again}")).profile_hash());
+    for (text, wanted) in [
+        ("[sim]\ntime_scael = 1", "3:1: unknown key `time_scael`, did you mean `time_scale`?"),
+        ("[sin]", "2:2: unknown key `sin`, did you mean `sim`?"),
+        ("[sim]\ntime_scale = 0", "3:14: `time_scale` is \"0\", wanted a number from 0.01 to 100"),
+        ("[sim]\ntime_scale = nan", "3:14: `time_scale` is \"NaN\", wanted a number from 0.01 to 100"),
+        ("[sim]\ntime_scale = 101.5", "3:14: `time_scale` is \"101.5\", wanted a number from 0.01 to 100"),
+        ("[machine]\ncpus = 2", "2:2: `machine` belongs to kind = \"qemu\""),
+        ("[attach]", "2:2: `attach` belongs to kind = \"attach\""),
+        (
+            "[[gate]]\nkind = \"qmp\"",
+            "3:8: gate `qmp` needs a machine with a monitor, which a simulated one has not",
+        ),
+    ] {
+        assert_eq!(
+            complaint(&[("east.toml", &format!("kind = \"sim\"\n{text}"))]),
+            format!("east.toml:{wanted}")
+        );
+    }
+    for kind in ["qemu", "attach"] {
+        let text = format!("kind = \"{kind}\"\n[sim]\ntime_scale = 2\n");
+        assert_eq!(complaint(&[("east.toml", &text)]), "east.toml:2:2: `sim` belongs to kind = \"sim\"");
     }
 }
 

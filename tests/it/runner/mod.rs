@@ -5,5 +5,6 @@ mod kills;
 mod lanes;
 mod runaway;
 mod selection;
+mod sim;
 mod verdicts;
 mod warm;

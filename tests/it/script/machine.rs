@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use backstaff::console::{Console, ConsoleError, Scancode};
+use backstaff::console::{Console, ConsoleError, MouseAction, Scancode};
 use backstaff::journal::{Body, Journal, Source};
 use backstaff::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
 use backstaff::script::{AttemptOptions, Outcome, Script, load, run_attempt};
@@ -103,6 +103,20 @@ impl Console for TestConsole {
     fn key_up(&self, code: Scancode) -> Result<(), ConsoleError> {
         self.keys.lock().unwrap().push(format!("-{:02x}", code.0));
         Ok(())
+    }
+
+    fn mouse(&self, action: MouseAction) -> Result<(), ConsoleError> {
+        self.keys.lock().unwrap().push(match action {
+            MouseAction::MoveTo { x, y } => format!("{x},{y}"),
+            MouseAction::MoveBy { dx, dy } => format!("{dx:+},{dy:+}"),
+            MouseAction::Press(button) => format!("+{}", button.name()),
+            MouseAction::Release(button) => format!("-{}", button.name()),
+        });
+        Ok(())
+    }
+
+    fn takes_positions(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
     }
 
     fn flushed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -37,6 +37,54 @@ async fn a_misspelled_member_names_the_near_miss() {
 }
 
 #[tokio::test]
+async fn a_layout_says_which_keys_characters_are() {
+    let machine = TestMachine::new();
+    let body = "expect(t.keyboard:layout()):equals('us')
+        t.keyboard:press('z', { hold = 0 })
+        expect(t.keyboard:layout('de')):equals('de')
+        t.keyboard:press('z', { hold = 0 })
+        t.keyboard:type('@', { char_delay = 0 })";
+    assert!(matches!(machine.run(body).await, Outcome::Passed));
+    let keys = machine.keys.lock().unwrap().join(" ");
+    assert_eq!(keys, "+2c -2c +15 -15 +e038 +10 -10 -e038");
+    let failure = failure(machine.run("t.keyboard:layout('ed')").await);
+    assert_eq!(failure.message, "keyboard:layout: unknown layout `ed`, did you mean `de`?");
+    assert_eq!(failure.hint.as_deref(), Some("layouts are us, uk, de"));
+}
+
+#[tokio::test]
+async fn a_mouse_does_what_it_is_told_and_lets_go() {
+    let machine = TestMachine::new();
+    let body = "local mouse, quick = t.mouse, { hold = 0, button = 'right', count = 2 }
+        mouse:move(3, 4)
+        mouse:click(quick)
+        mouse:move_by(-5, 0)
+        mouse:down() mouse:up()
+        mouse:drag(0, 0, 4, 2, { steps = 2, pause = 0 })
+        mouse:scroll(1) mouse:scroll(-2) mouse:scroll(0)";
+    assert!(matches!(machine.run(body).await, Outcome::Passed));
+    let wanted = "3,4 +right -right +right -right -5,+0 +left -left 0,0 +left 2,1 4,2 -left \
+                  +wheel_down -wheel_down +wheel_up -wheel_up +wheel_up -wheel_up";
+    assert_eq!(machine.keys.lock().unwrap().join(" "), wanted);
+    let cases = [
+        ("t.mouse:move(8, 0)", "mouse:move: (8, 0) does not lie on the screen of 8x8"),
+        ("t.mouse:drag(0, 0, 7, 9)", "mouse:drag: (7, 9) does not lie on the screen of 8x8"),
+        ("t.mouse:down('lfet')", "mouse:down: unknown button `lfet`, did you mean `left`?"),
+        (
+            "t.mouse:click { count = 0 }",
+            "mouse:click: option `count` wants a whole number between 1 and 100, got the number 0",
+        ),
+        ("t.mouse:click { buton = 'left' }", "mouse:click: unknown option `buton`, did you mean `button`?"),
+        ("t.mouse:scroll(101)", "mouse:scroll: 101 notches, wanted -100 to 100"),
+        ("t.mouse:jump()", "mouse: there is no `jump`, did you mean `up`?"),
+    ];
+    for (script, wanted) in cases {
+        let failure = failure(machine.run(script).await);
+        assert_eq!((failure.kind, &*failure.message), (FailureKind::Usage, wanted), "{script}");
+    }
+}
+
+#[tokio::test]
 async fn a_lane_without_a_monitor_says_what_the_scenario_needs() {
     let cases = [
         ("pause()", "qmp"),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use backstaff::spice::wire::link::LinkCode;
 use backstaff::spice::{
-    ChannelType, CloseReason, Endpoint, LinkError, Session, SessionError, SessionEvent, SessionOptions,
+    ChannelType, CloseReason, Compression, Endpoint, LinkError, Session, SessionError, SessionEvent,
+    SessionOptions,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
@@ -72,7 +73,8 @@ enum Transport {
 
 /// A machine and how to reach it.
 fn boot(vga: &str, transport: Transport, image_compression: &str) -> (Qemu, SessionOptions) {
-    let images = format!("image-compression={image_compression},jpeg-wan-compression=never");
+    let jpeg = if image_compression.contains("jpeg-wan") { "" } else { ",jpeg-wan-compression=never" };
+    let images = format!("image-compression={image_compression}{jpeg}");
     match transport {
         Transport::Unix => {
             let qemu = Qemu::boot(vga, &format!("unix=on,addr=@S,disable-ticketing=on,{images}"), &[]);
@@ -99,12 +101,26 @@ async fn image_types_of_a_boot(
     transport: Transport,
     image_compression: &str,
 ) -> BTreeSet<&'static str> {
-    let (mut qemu, mut options) = boot(vga, transport, image_compression);
     // The server's own choice stands.
-    options.compression = None;
+    image_types_as_wished(vga, transport, image_compression, None).await
+}
+
+/// The same with a wish of the client's.
+async fn image_types_as_wished(
+    vga: &str,
+    transport: Transport,
+    image_compression: &str,
+    wish: Option<Compression>,
+) -> BTreeSet<&'static str> {
+    let (mut qemu, mut options) = boot(vga, transport, image_compression);
+    options.compression = wish;
     let (session, mut events) = Session::connect(options).await.expect("connects");
     assert_same_screen(&mut qemu, &session, &mut events).await;
     session.shutdown().await;
+    image_types(&session)
+}
+
+fn image_types(session: &Session) -> BTreeSet<&'static str> {
     let stats = session.stats();
     let display = stats.channels.iter().find(|stats| stats.channel.channel_type == ChannelType::DISPLAY);
     let counters = &display.expect("a display channel").counters;
@@ -157,6 +173,61 @@ async fn qxl_with_glz_images_over_tcp_is_what_screendump_shows() {
     }
     let images = image_types_of_a_boot("qxl", Transport::TcpWithTicket, "auto_glz").await;
     assert!(images.contains("GLZ_RGB"), "{images:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn std_vga_with_quic_images_over_tcp_is_what_screendump_shows() {
+    if qemu::is_missing() {
+        return;
+    }
+    let images = image_types_of_a_boot("std", Transport::TcpWithTicket, "quic").await;
+    assert!(images.contains("QUIC"), "{images:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qxl_with_zlib_images_over_tcp_is_what_screendump_shows() {
+    if qemu::is_missing() {
+        return;
+    }
+    let options = "glz,zlib-glz-wan-compression=always";
+    let images = image_types_of_a_boot("qxl", Transport::TcpWithTicket, options).await;
+    assert!(images.contains("ZLIB_GLZ_RGB"), "{images:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_for_lz4_is_granted_and_the_screen_is_what_screendump_shows() {
+    if qemu::is_missing() {
+        return;
+    }
+    let wish = Some(Compression::Lz4);
+    let images = image_types_as_wished("std", Transport::TcpWithTicket, "off", wish).await;
+    assert!(images.contains("LZ4"), "{images:?}");
+}
+
+/// JPEG loses a little of each pixel.
+#[tokio::test(flavor = "multi_thread")]
+async fn std_vga_with_jpeg_images_over_tcp_is_near_what_screendump_shows() {
+    if qemu::is_missing() {
+        return;
+    }
+    let options = "quic,jpeg-wan-compression=always";
+    let (mut qemu, mut options) = boot("std", Transport::TcpWithTicket, options);
+    options.compression = None;
+    let (session, mut events) = Session::connect(options).await.expect("connects");
+    timeout(BOOT, settled(&session, &mut events)).await.expect("the screen settles");
+    qemu.execute(r#"{"execute":"stop"}"#);
+    let wanted = qemu.screendump();
+    let is_near = |got: &Screen| {
+        let differences =
+            got.rgb.iter().zip(&wanted.rgb).map(|(got, wanted)| u64::from(got.abs_diff(*wanted)));
+        got.rgb.len() == wanted.rgb.len()
+            && differences.sum::<u64>() < 3 * u64::try_from(got.rgb.len()).unwrap()
+    };
+    let got = qemu::patiently(|| screen_of(&session).filter(is_near));
+    assert!(got.is_some(), "the mean difference of a sample is 3 or more");
+    session.shutdown().await;
+    let images = image_types(&session);
+    assert!(images.contains("JPEG"), "{images:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,214 @@
+//! What the guest runs on: a screen that is served, a serial port that is a file, a clock that may be fast.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use sextant::{BANNER, Flow, Frame, Guest, POLL_MS, Platform, Size};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::LAST_PICTURE;
+use super::keyboard::Keyboard;
+use crate::spice::server::{InputEvent, ServerEvent, ServerHandle};
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum MachineEnd {
+    /// The guest powered it off.
+    PowerOff,
+    /// The guest reset it, and that ends it.
+    Reset,
+    /// We ended it.
+    PowerCut,
+    /// The file behind the serial port took no more.
+    SerialLog(String),
+}
+
+/// A machine that has not begun.
+pub(super) struct Machine {
+    display: ServerHandle,
+    inputs: mpsc::Receiver<ServerEvent>,
+    board: Board,
+    period: Duration,
+}
+
+impl Machine {
+    /// A machine with this display, whose time goes `time_scale` times as fast as the clock.
+    pub(super) fn new(
+        display: ServerHandle,
+        inputs: mpsc::Receiver<ServerEvent>,
+        serial_log: &Path,
+        time_scale: f64,
+    ) -> io::Result<Self> {
+        let serial = File::options().append(true).create(true).open(serial_log)?;
+        let board = Board {
+            display: display.clone(),
+            size: Size::new(0, 0),
+            serial,
+            said: String::new(),
+            piece: Vec::new(),
+            began: Instant::now(),
+        };
+        let period = Duration::from_millis(POLL_MS).div_f64(time_scale);
+        Ok(Self { display, inputs, board, period })
+    }
+
+    /// Runs to the end, and says how it came. `power` cuts the power.
+    pub(super) async fn run(self, power: CancellationToken, ended: watch::Sender<Option<MachineEnd>>) {
+        let Self { display, mut inputs, board, period } = self;
+        let playing = play(&display, &mut inputs, board, period);
+        let end = power.run_until_cancelled(playing).await.unwrap_or(MachineEnd::PowerCut);
+        // Nothing that is typed from now on is waited for.
+        drop(inputs);
+        if end == MachineEnd::PowerCut {
+            drop(display);
+        } else {
+            display.finish(LAST_PICTURE).await;
+        }
+        ended.send_replace(Some(end));
+    }
+}
+
+async fn play(
+    display: &ServerHandle,
+    inputs: &mut mpsc::Receiver<ServerEvent>,
+    mut board: Board,
+    period: Duration,
+) -> MachineEnd {
+    board.write_serial(BANNER);
+    board.write_serial("\r\n");
+    let mut guest = {
+        let _picture = display.picture();
+        let modes = MODES.map(|(width, height)| Size::new(width, height));
+        Guest::boot(board, modes.to_vec(), TICKS_PER_MS)
+    };
+    let mut keyboard = Keyboard::default();
+    let mut due = Instant::now();
+    loop {
+        if let Err(error) = guest.platform_mut().flush_serial() {
+            return MachineEnd::SerialLog(error.to_string());
+        }
+        // A host that was busy makes the guest late, as it does with any machine; no time is made up for.
+        due = (due + period).max(Instant::now());
+        wait(display, inputs, &mut keyboard, due).await;
+        let flow = {
+            let _picture = display.picture();
+            guest.poll(keyboard.take())
+        };
+        match flow {
+            Flow::Continue => {}
+            Flow::PowerOff | Flow::Reset => {
+                if let Err(error) = guest.platform_mut().flush_serial() {
+                    return MachineEnd::SerialLog(error.to_string());
+                }
+                return if flow == Flow::Reset { MachineEnd::Reset } else { MachineEnd::PowerOff };
+            }
+        }
+        // With a fast clock the guest is always due; others want the thread, too.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until `due`, and takes what is typed meanwhile.
+async fn wait(
+    display: &ServerHandle,
+    inputs: &mut mpsc::Receiver<ServerEvent>,
+    keyboard: &mut Keyboard,
+    due: Instant,
+) {
+    loop {
+        // Cancel safety: an event that loses the race stays in the channel.
+        tokio::select! {
+            biased;
+            Some(event) = inputs.recv(), if !keyboard.is_full() => {
+                if let ServerEvent::Input { input, .. } = event {
+                    take(input, display, keyboard);
+                }
+            }
+            () = tokio::time::sleep_until(due) => return,
+        }
+    }
+}
+
+fn take(input: InputEvent, display: &ServerHandle, keyboard: &mut Keyboard) {
+    let before = keyboard.lights();
+    match input {
+        InputEvent::Key { code, is_down } => keyboard.handle_key(code, is_down),
+        InputEvent::Lights(lights) => keyboard.set_lights(lights),
+        // The firmware of this machine has no use for a mouse.
+        InputEvent::MouseMotion { .. }
+        | InputEvent::MousePosition { .. }
+        | InputEvent::MouseButton { .. } => {}
+    }
+    if keyboard.lights() != before {
+        display.set_lights(keyboard.lights());
+    }
+}
+
+/// The guest's platform.
+struct Board {
+    display: ServerHandle,
+    size: Size,
+    serial: File,
+    /// What was said and is not in the file yet.
+    said: String,
+    /// Room for pixels on their way to the display.
+    piece: Vec<u8>,
+    began: Instant,
+}
+
+impl Board {
+    fn flush_serial(&mut self) -> io::Result<()> {
+        if self.said.is_empty() {
+            return Ok(());
+        }
+        let written = self.serial.write_all(self.said.as_bytes());
+        self.said.clear();
+        written
+    }
+}
+
+impl Platform for Board {
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    fn set_mode(&mut self, index: usize) {
+        let Some(&(width, height)) = MODES.get(index) else { return };
+        match self.display.set_screen(width, height) {
+            Ok(()) => self.size = Size::new(width, height),
+            Err(error) => tracing::warn!(%error, "a mode cannot be shown"),
+        }
+    }
+
+    fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
+        self.piece.clear();
+        for row in 0..piece.height() {
+            self.piece.extend_from_slice(piece.row(row, 0..piece.width()));
+        }
+        if let Err(error) = self.display.draw(x, y, piece.width(), &self.piece) {
+            tracing::warn!(%error, "a piece of the guest's screen cannot be shown");
+        }
+    }
+
+    fn write_serial(&mut self, text: &str) {
+        self.said.push_str(text);
+    }
+
+    fn ticks(&mut self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+const TICKS_PER_MS: u64 = 1_000;
+/// What OVMF offers on a QXL card, in its order.
+#[rustfmt::skip]
+const MODES: [(u32, u32); 30] = [
+    (640, 480), (800, 480), (800, 600), (832, 624), (960, 640), (1024, 600), (1024, 768), (1152, 864), (1152, 870),
+    (1280, 720), (1280, 760), (1280, 768), (1280, 800), (1280, 960), (1280, 1024), (1360, 768), (1366, 768),
+    (1400, 1050), (1440, 900), (1600, 900), (1600, 1200), (1680, 1050), (1920, 1080), (1920, 1200), (1920, 1440),
+    (2000, 2000), (2048, 1536), (2048, 2048), (2560, 1440), (2560, 1600),
+];

@@ -1,0 +1,49 @@
+//! One call of a binding that uses the console: who called, and how its failures are raised.
+
+use std::sync::Arc;
+
+use mlua::Lua;
+
+use super::context::{Context, caller, machine_ended};
+use super::failure::{Failure, FailureKind, Place};
+use crate::console::{Console, ConsoleError};
+use crate::lane::handle::Capability;
+
+/// One call of `t.keyboard` or `t.mouse`.
+pub(super) struct ConsoleCall {
+    pub(super) context: Arc<Context>,
+    /// E.g. `keyboard:press`.
+    pub(super) name: &'static str,
+    needs: Capability,
+    pub(super) place: Option<Place>,
+}
+
+impl ConsoleCall {
+    pub(super) fn new(lua: &Lua, needs: Capability, name: &'static str) -> Self {
+        Self { context: Context::of(lua), name, needs, place: caller(lua) }
+    }
+
+    pub(super) fn prepare<T>(&self, prepare: impl FnOnce() -> Result<T, Failure>) -> mlua::Result<T> {
+        prepare().map_err(|failure| self.context.raise(failure.at(self.place.clone())))
+    }
+
+    pub(super) fn console(&self) -> mlua::Result<Arc<dyn Console>> {
+        self.prepare(|| {
+            self.context.require(self.name, self.needs)?;
+            self.context.console(self.name)
+        })
+    }
+
+    pub(super) fn done<T>(&self, result: Result<T, ConsoleError>) -> mlua::Result<T> {
+        result.map_err(|ConsoleError::Closed { reason }| {
+            let failure = match &*self.context.lane.ended.borrow() {
+                Some(end) => machine_ended(end, &format!("{}: the machine has ended", self.name), ""),
+                None => Failure::new(
+                    FailureKind::LaneLost,
+                    format!("{}: the console is closed: {reason}", self.name),
+                ),
+            };
+            self.context.raise(failure.at(self.place.clone()))
+        })
+    }
+}
