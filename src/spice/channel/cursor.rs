@@ -86,6 +86,7 @@ impl CursorChannel {
     ) -> Result<Option<Arc<CursorShape>>, ChannelError> {
         /// As many as servers keep, and as many again.
         const SHAPES: usize = 512;
+        const BYTES: usize = 64 << 20;
         let Some(header) = &cursor.header else { return Ok(None) };
         if cursor.flags & Cursor::FROM_CACHE != 0 {
             let shape = self.shapes.get(&header.unique).cloned();
@@ -103,11 +104,18 @@ impl CursorChannel {
         let shape = shape.map_err(|source| in_message(DrawError::Image { id, kind: "CURSOR", source }))?;
         let shape = Arc::new(shape);
         if cursor.flags & Cursor::CACHE_ME != 0 {
-            if self.shapes.len() >= SHAPES && !self.shapes.contains_key(&id) {
-                let limit = u64::try_from(SHAPES).unwrap_or(u64::MAX);
-                return Err(in_message(DrawError::Limit { what: "cursor cache", got: limit + 1, limit }));
-            }
             self.shapes.insert(id, Arc::clone(&shape));
+            let bytes: usize = self.shapes.values().map(|shape| shape.picture.bytes.len()).sum();
+            for (what, got, limit) in [
+                ("shapes in the cursor cache", self.shapes.len(), SHAPES),
+                ("bytes in the cursor cache", bytes, BYTES),
+            ] {
+                if got > limit {
+                    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+                    let (got, limit) = (number(got), number(limit));
+                    return Err(in_message(DrawError::Limit { what, got, limit }));
+                }
+            }
         }
         Ok(Some(shape))
     }

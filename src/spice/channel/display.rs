@@ -298,7 +298,7 @@ impl DisplayChannel {
                 canvas.create_stream(create)?;
             }
             DisplayMessage::StreamClip(clip) => {
-                if !canvas.stream_clip(clip) {
+                if !canvas.stream_clip(clip)? {
                     return Ok(Outcome::Skipped("clip of a stream that does not exist"));
                 }
             }

@@ -3,16 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use thiserror::Error;
-
 use super::cache::{ImageCache, PaletteCache};
+use super::error::DrawError;
 use super::format::Format;
 use super::paint::{self, Mask, Paint, Place};
 use super::pixels::Surface;
 use super::rop::Rop;
 use super::sample::Stretch;
 use super::stream::Streams;
-use crate::spice::codec::{self, CodecError, Picture, bitmap, glz, lz};
+use crate::spice::codec::{self, Picture, bitmap, glz, lz};
 use crate::spice::limits::Limits;
 use crate::spice::wire::display::{InvalList, SurfaceCreate};
 use crate::spice::wire::draw::{
@@ -41,106 +40,6 @@ pub enum Outcome {
     Nothing,
     /// It was left out, for this reason.
     Skipped(&'static str),
-}
-
-/// Why a message cannot be drawn. The channel cannot go on: what follows may depend on it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DrawError {
-    /// An image does not decode.
-    #[error("image {id:#x} ({kind})")]
-    Image {
-        /// The image's id.
-        id: u64,
-        /// SPICE's name of its type.
-        kind: &'static str,
-        /// What is wrong with it.
-        source: CodecError,
-    },
-    /// The server refers to an image that is not in the cache.
-    #[error("image {id:#x} is not in the cache")]
-    ImageMissing {
-        /// The image's id.
-        id: u64,
-    },
-    /// The server refers to a palette that is not in the cache.
-    #[error("palette {id:#x} is not in the cache")]
-    PaletteMissing {
-        /// The palette's id.
-        id: u64,
-    },
-    /// The server refers to a surface that does not exist.
-    #[error("surface {id} is the source of an image but does not exist")]
-    SurfaceMissing {
-        /// The surface's id.
-        id: u32,
-    },
-    /// The descriptor of an image and its data disagree about the size.
-    #[error("image {id:#x} is {got:?}, its descriptor says {wanted:?}")]
-    SizeMismatch {
-        /// The image's id.
-        id: u64,
-        /// Width and height of the descriptor.
-        wanted: (u32, u32),
-        /// Width and height of the data.
-        got: (u32, u32),
-    },
-    /// A draw takes pixels from outside its source.
-    #[error("source area {area:?} leaves the image of {width} x {height} pixels")]
-    SourceArea {
-        /// The area.
-        area: Rect,
-        /// Width of the image.
-        width: u32,
-        /// Height of the image.
-        height: u32,
-    },
-    /// A surface of a format that SPICE does not define.
-    #[error("surface {id} has format {format}, wanted 1, 8, 16, 32, 80 or 96")]
-    SurfaceFormat {
-        /// The surface's id.
-        id: u32,
-        /// The number found.
-        format: u32,
-    },
-    /// A compositing operator, filter or repeat that SPICE does not define.
-    #[error("{what} {got} is unknown, the last is {last}")]
-    Unknown {
-        /// What it would select.
-        what: &'static str,
-        /// The number found.
-        got: u32,
-        /// The largest number defined.
-        last: u32,
-    },
-    /// A stream of a kind that the server was told not to send.
-    #[error("stream {id} is {codec}, only MJPEG is decoded here")]
-    StreamCodec {
-        /// The stream's id.
-        id: u32,
-        /// Name or number of the codec.
-        codec: &'static str,
-    },
-    /// A stream that cannot be, or a frame of one that does not decode.
-    #[error("stream {id}")]
-    Stream {
-        /// The stream's id.
-        id: u32,
-        /// What is wrong with it.
-        source: CodecError,
-    },
-    /// A raster operation without an operation.
-    #[error("raster operation {0:?} names no operation")]
-    Rop(RopDescriptor),
-    /// Something grew beyond its limit.
-    #[error("{what} would be {got}, limit is {limit}")]
-    Limit {
-        /// What would be too large.
-        what: &'static str,
-        /// How large.
-        got: u64,
-        /// The limit.
-        limit: u64,
-    },
 }
 
 /// Surfaces and caches of one display channel.
@@ -352,11 +251,7 @@ impl Canvas {
         mask: Option<&ResolvedMask>,
         draw: impl FnOnce(&mut Surface, Place<'_>),
     ) -> Result<Outcome, DrawError> {
-        /// Cutting overlapping rectangles takes time that grows with the square of their number.
-        const CLIP_RECTS: u64 = 4096;
-        if let Clip::Rects(rects) = &base.clip {
-            within("number of clip rectangles", u64::try_from(rects.len()).unwrap_or(u64::MAX), CLIP_RECTS)?;
-        }
+        check_clip(&base.clip)?;
         let Some(surface) = self.surfaces.get_mut(&base.surface_id) else {
             return Ok(Outcome::Skipped("draw to a surface that does not exist"));
         };
@@ -531,6 +426,13 @@ pub(super) fn rop(descriptor: RopDescriptor, operand_bit: RopDescriptor) -> Resu
 
 pub(super) fn within(what: &'static str, got: u64, limit: u64) -> Result<(), DrawError> {
     if got > limit { Err(DrawError::Limit { what, got, limit }) } else { Ok(()) }
+}
+
+pub(super) fn check_clip(clip: &Clip) -> Result<(), DrawError> {
+    /// Cutting overlapping rectangles takes time that grows with the square of their number.
+    const CLIP_RECTS: u64 = 4096;
+    let Clip::Rects(rects) = clip else { return Ok(()) };
+    within("number of clip rectangles", u64::try_from(rects.len()).unwrap_or(u64::MAX), CLIP_RECTS)
 }
 
 fn check_area(area: &Rect, width: u32, height: u32) -> Result<(), DrawError> {

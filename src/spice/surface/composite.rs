@@ -1,7 +1,7 @@
 //! DRAW_COMPOSITE: pictures with transforms, repeats and masks, combined by an operator of the Render extension.
 
 use super::blend::Operator;
-use super::canvas::DrawError;
+use super::error::DrawError;
 use super::format::Format;
 use super::sample::{self, mix};
 use crate::spice::codec::Picture;

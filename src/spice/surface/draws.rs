@@ -1,8 +1,9 @@
 //! The drawing messages beyond copying and filling.
 
 use super::blend::Operator;
-use super::canvas::{Canvas, DrawError, Outcome, rop, within};
+use super::canvas::{Canvas, Outcome, rop, within};
 use super::composite::{Mode, View};
+use super::error::DrawError;
 use super::format::Format;
 use super::paint::{self, Place, each_pixel};
 use super::region::for_each_visible;
@@ -99,11 +100,14 @@ impl Canvas {
         let lines = stroke::flatten(&message.path.0)?;
         let dashes = stroke::Dashes::new(&message.attr);
         let limit = self.limits.images.pixels;
-        let mut budget = limit;
+        let mut budget = limit.saturating_add(1);
         let outcome = self.draw(&message.base, None, |surface, place| {
             let (format, paint, bounds) = (surface.format(), brush.paint(), surface.bounds());
             for_each_visible(place.bounds, place.clip, &bounds, |area| {
                 for line in &lines {
+                    if budget == 0 {
+                        return;
+                    }
                     stroke::each_point(line, &area, &mut budget, |x, y, step| {
                         let operand = paint.held(format, x, y).filter(|_| dashes.draws(step));
                         if let Some((operand, pixel)) = operand.zip(surface.pixel_mut(x, y)) {

@@ -13,6 +13,7 @@ mod canvas;
 mod composite;
 mod cursor;
 mod draws;
+mod error;
 mod format;
 mod paint;
 mod pixels;
@@ -23,8 +24,9 @@ mod stream;
 mod stroke;
 mod text;
 
-pub use canvas::{Canvas, CanvasOptions, DrawError, Outcome};
+pub use canvas::{Canvas, CanvasOptions, Outcome};
 pub use cursor::CursorShape;
+pub use error::DrawError;
 pub use pixels::Surface;
 
 #[cfg(test)]

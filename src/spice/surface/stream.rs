@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::canvas::{Canvas, DrawError, Outcome, within};
+use super::canvas::{Canvas, Outcome, check_clip, within};
+use super::error::DrawError;
 use super::paint;
 use super::rop::Rop;
 use super::sample::Stretch;
@@ -39,6 +40,7 @@ impl Canvas {
         if let Some(codec) = foreign_codec(message.codec_type) {
             return Err(DrawError::StreamCodec { id, codec });
         }
+        check_clip(&message.clip)?;
         let frame = (message.stream_width, message.stream_height);
         let checked = self.limits.images.check(frame.0, frame.1);
         checked.map_err(|source| DrawError::Stream { id, source })?;
@@ -81,9 +83,10 @@ impl Canvas {
     }
 
     /// STREAM_CLIP. False when there is no such stream.
-    pub fn stream_clip(&mut self, message: &StreamClip) -> bool {
+    pub fn stream_clip(&mut self, message: &StreamClip) -> Result<bool, DrawError> {
+        check_clip(&message.clip)?;
         let stream = self.streams.live.get_mut(&message.id);
-        stream.map(|stream| stream.base.clip.clone_from(&message.clip)).is_some()
+        Ok(stream.map(|stream| stream.base.clip.clone_from(&message.clip)).is_some())
     }
 
     /// STREAM_DESTROY.
@@ -255,8 +258,13 @@ mod tests {
             put(&mut canvas, 1, ALL);
             assert_eq!(shown(&canvas), "1122 0000 0000 3000");
         }
-        assert!(canvas.stream_clip(&StreamClip { id: 1, clip: Clip::None }));
-        assert!(!canvas.stream_clip(&StreamClip { id: 2, clip: Clip::None }));
+        let many = Clip::Rects(vec![ALL; 4097]);
+        assert!(matches!(
+            canvas.stream_clip(&StreamClip { id: 1, clip: many }),
+            Err(DrawError::Limit { .. })
+        ));
+        assert_eq!(canvas.stream_clip(&StreamClip { id: 1, clip: Clip::None }), Ok(true));
+        assert_eq!(canvas.stream_clip(&StreamClip { id: 2, clip: Clip::None }), Ok(false));
         put(&mut canvas, 1, ALL);
         assert_eq!(shown(&canvas), "1122 1122 3344 3344");
     }

@@ -3,7 +3,8 @@
 //! Which pixels a line touches is what X servers and the other SPICE clients agree on: Bresenham's line, where a tie
 //! between two pixels goes to the same one in both directions.
 
-use super::canvas::{DrawError, within};
+use super::canvas::within;
+use super::error::DrawError;
 use crate::spice::wire::draw::{LineAttr, Path};
 use crate::spice::wire::types::{Point, Rect};
 
@@ -159,6 +160,8 @@ pub(super) fn each_point(
     budget: &mut u64,
     mut visit: impl FnMut(i32, i32, u64),
 ) {
+    // A figure costs even where nothing of it is seen.
+    *budget = budget.saturating_sub(1);
     let mut step = 0;
     for line in polyline.windows(2) {
         let line = Line::new(line[0], line[1]);
