@@ -15,7 +15,7 @@ pub(super) const MOST_PATH_BYTES: usize = 107;
 const RETRY: Duration = Duration::from_millis(5);
 /// For the socket to be there at all. QEMU makes its sockets first of all; one that is not there any more has been
 /// removed.
-const APPEARS: Duration = Duration::from_secs(8);
+const APPEARS: Duration = Duration::from_secs(5);
 
 /// Why a socket could not be connected to.
 #[derive(Debug, thiserror::Error)]

@@ -180,7 +180,7 @@ fn the_sockets() {
     let there = elsewhere.path().canonicalize().unwrap();
     let moves = format!("cd '{}' && for it in \"$OLDPWD\"/*; do ln -s \"$it\" .; done", there.display());
     let lab = lab.scenario("", GOES_ON).file("bin/sabotage", &moves);
-    let _ = run(&lab).exits_with(16).says(&["LANE  it", "connect to", "qmp.sock for 8.0 s", "No such file"]);
+    let _ = run(&lab).exits_with(16).says(&["LANE  it", "connect to", "qmp.sock for 5.0 s", "No such file"]);
     assert_eq!(qemus_below(&there), [0; 0]);
     // Later there is nothing left to remove: names go as soon as everybody is connected.
     let lab = lab.file("bin/sabotage", "");
