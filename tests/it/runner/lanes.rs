@@ -72,7 +72,9 @@ fn a_machine_that_dies_while_it_comes_up_says_so() {
     let lab = lab.file("lanes/rom.toml", &lane).scenario("", "");
     let running = lab.command(&["run", "a.lua"]).start();
     running.wait_for("RUN");
-    lab.wait_for_file(&lab.attempt().join("journal.ndjson"), "spice-surface");
+    // Past the first gate, with everything the machine says: the last word is what it is killed after.
+    lab.wait_for_file(&lab.attempt().join("journal.ndjson"), r#""gate":"spice-surface","passed":true"#);
+    lab.wait_for_file(&lab.attempt().join("serial.log"), "rom: login: ");
     kill_process(running.qemu(), Signal::KILL).unwrap();
     let finished = running.finish().exits_with(16).within(20);
     insta::assert_snapshot!(finished.text(), @r"
