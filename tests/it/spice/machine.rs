@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::qemu::{self, Qemu, Screen};
 
-fn screen_of(session: &Session) -> Option<Screen> {
+pub(super) fn screen_of(session: &Session) -> Option<Screen> {
     let primary = session.primary()?;
     session.with_surface(primary.channel_id, primary.surface_id, |surface| {
         assert!(surface.pixels().chunks_exact(4).all(|pixel| pixel[3] == 0), "fourth bytes are 0");
@@ -82,13 +82,11 @@ fn boot(vga: &str, transport: Transport, image_compression: &str) -> (Qemu, Sess
             (qemu, options)
         }
         Transport::TcpWithTicket => {
-            let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let port = probe.local_addr().expect("an address").port();
-            drop(probe);
+            let (host, port) = qemu::own_address();
             let secret = format!("secret,id=ticket,data={PASSWORD}");
-            let spice = format!("port={port},addr=127.0.0.1,password-secret=ticket,{images}");
+            let spice = format!("port={port},addr={host},password-secret=ticket,{images}");
             let qemu = Qemu::boot(vga, &spice, &["-object".to_owned(), secret]);
-            let mut options = SessionOptions::new(Endpoint::Tcp { host: "127.0.0.1".to_owned(), port });
+            let mut options = SessionOptions::new(Endpoint::Tcp { host, port });
             options.password = Some(PASSWORD.to_owned().into());
             (qemu, options)
         }
@@ -120,7 +118,7 @@ async fn image_types_as_wished(
     image_types(&session)
 }
 
-fn image_types(session: &Session) -> BTreeSet<&'static str> {
+pub(super) fn image_types(session: &Session) -> BTreeSet<&'static str> {
     let stats = session.stats();
     let display = stats.channels.iter().find(|stats| stats.channel.channel_type == ChannelType::DISPLAY);
     let counters = &display.expect("a display channel").counters;

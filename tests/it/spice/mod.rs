@@ -3,6 +3,7 @@
 mod captures;
 mod handshake;
 mod machine;
+mod matrix;
 mod pretender;
 mod qemu;
 mod session;

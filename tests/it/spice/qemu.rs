@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
@@ -35,6 +36,14 @@ pub(super) fn is_missing() -> bool {
     };
     eprintln!("skipped: {reason}");
     true
+}
+
+/// An address of this host that nobody else uses: ports of 127.0.0.1 would have to be shared with everybody.
+pub(super) fn own_address() -> (String, u16) {
+    static SO_FAR: AtomicU8 = AtomicU8::new(1);
+    let [low, middle, ..] = std::process::id().to_le_bytes();
+    // 127.0.x.y is where others are, too.
+    (format!("127.{}.{low}.{}", middle | 0x80, SO_FAR.fetch_add(1, Ordering::Relaxed)), 5930)
 }
 
 impl Qemu {
