@@ -45,6 +45,7 @@ async fn virtio_vga_is_what_screendump_shows_everywhere() {
     compare_everywhere("virtio").await;
 }
 
+#[expect(clippy::print_stderr, reason = "the count is what the test is about")]
 async fn compare_everywhere(vga: &str) {
     if qemu::is_missing() {
         return;
