@@ -8,6 +8,7 @@
 mod argv;
 mod attach;
 mod control;
+mod foreign;
 mod kvm;
 mod process;
 mod profiles;
