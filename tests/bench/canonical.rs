@@ -61,7 +61,15 @@ impl Run {
     fn of(artifacts: &Path) -> Self {
         let began = Instant::now();
         Command::new(env!("CARGO_BIN_EXE_backstaff"))
-            .args(["run", "scenarios/canonical.lua", "--lane", "sextant", "--quiet", "--warm=off", "--artifacts"])
+            .args([
+                "run",
+                "scenarios/canonical.lua",
+                "--lane",
+                "sextant",
+                "--quiet",
+                "--warm=off",
+                "--artifacts",
+            ])
             .arg(artifacts)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())

@@ -1,7 +1,7 @@
 //! Benchmarks of what a scenario's author feels: how soon a wait sees the screen, and what a call costs.
 //!
 //! `cargo bench` runs every section that needs no machine; `cargo bench --bench bench -- NAME…` runs the ones named.
-//! `lane`, `canonical` and `restore` boot a machine and run only when they are named. `docs/benchmarks.md` says what each line
+//! `lane`, `canonical` and `restore` boot a machine, `load` takes half a minute; they run only when they are named. `docs/benchmarks.md` says what each line
 //! means. Run by `cargo test` it takes a handful of samples, which shows that it still works and nothing else.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -12,6 +12,7 @@ mod digest;
 mod journal;
 mod lane;
 mod latency;
+mod load;
 mod measure;
 mod pixels;
 #[path = "../it/spice/qemu.rs"]
@@ -21,13 +22,15 @@ mod restore;
 #[path = "../it/digest/screen.rs"]
 mod screen;
 mod stage;
+#[path = "../it/lane/load.rs"]
+mod typing;
 
 use measure::Report;
 
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),
@@ -38,6 +41,7 @@ const SECTIONS: [Section; 10] = [
     ("lane", false, lane::run),
     ("canonical", false, canonical::run),
     ("restore", false, restore::run),
+    ("load", false, load::run),
 ];
 
 fn main() {

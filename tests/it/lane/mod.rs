@@ -10,6 +10,7 @@ mod attach;
 mod control;
 mod foreign;
 mod kvm;
+mod load;
 mod process;
 mod profiles;
 mod qmp;
