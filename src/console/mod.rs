@@ -1,8 +1,10 @@
 //! Keyboard in, surfaces and events out: what a scenario sees of a machine's console, whoever carries it.
 //!
 //! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys,
-//! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them. Nothing here judges what is on the screen.
+//! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them, [`evidence`] is what a console tells
+//! beside pixels. Nothing here judges what is on the screen.
 
+pub mod evidence;
 pub mod keyboard;
 pub mod layout;
 pub mod mouse;
@@ -11,12 +13,14 @@ pub mod spice;
 pub(crate) mod test_console;
 pub mod typing;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Instant;
 
 use visual_digest::Frame;
 
+pub use evidence::{LockLights, Pointer, PointerShape, Traffic};
 pub use keyboard::Scancode;
 pub use mouse::MouseAction;
 
@@ -54,6 +58,30 @@ pub trait Console: Send + Sync {
     /// Whether a screen that is taken away and given back, as large as before, keeps its pixels. While a machine is put
     /// back to a snapshot it must; a console on which that cannot happen has nothing to do.
     fn hold_screen(&self, _holds: bool) {}
+
+    /// The pointer; `None` on a console that does not tell.
+    fn pointer(&self) -> Option<Pointer> {
+        None
+    }
+
+    /// The lock lights; `None` as long as nobody has told.
+    fn lock_lights(&self) -> Option<LockLights> {
+        None
+    }
+
+    /// Asks the machine to light these, in order with the keys. It presses lock keys of its own for that, so what comes of
+    /// it is up to the guest.
+    ///
+    /// # Errors
+    /// The console is closed, or has no such way.
+    fn set_lock_lights(&self, _lights: LockLights) -> Result<(), ConsoleError> {
+        Err(ConsoleError::Closed { reason: "it has no way to set lock lights".to_owned() })
+    }
+
+    /// What came so far, by channel; empty on a console that does not count.
+    fn traffic(&self) -> BTreeMap<String, Traffic> {
+        BTreeMap::new()
+    }
 
     /// Closes this end of the console in an orderly way.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -94,6 +122,8 @@ pub enum ConsoleEvent {
         /// When the bytes arrived.
         at: Instant,
     },
+    /// The guest's lock lights are like this from now on.
+    Lights(LockLights),
     /// Something worth knowing that changes no pixel.
     Notice {
         /// For people.

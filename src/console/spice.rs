@@ -1,5 +1,6 @@
 //! A console carried by a SPICE session.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
+use super::evidence::{LockLights, Pointer, PointerShape, Traffic};
 use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
+use crate::spice::wire::inputs::modifier;
 use crate::spice::{ChannelType, CloseReason, Motion, Session, SessionError, SessionEvent, SessionOptions};
 
 /// A console carried by a SPICE session.
@@ -19,6 +22,8 @@ pub struct SpiceConsole {
     ended: watch::Sender<Option<CloseReason>>,
     /// Whether the machine takes absolute positions.
     takes_positions: watch::Sender<bool>,
+    /// The lock lights as the guest has them.
+    lights: watch::Sender<Option<LockLights>>,
 }
 
 impl SpiceConsole {
@@ -31,8 +36,8 @@ impl SpiceConsole {
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
         let (session, mut session_events) = Session::connect(options).await?;
         let (display_failure, ended) = (watch::Sender::new(None), watch::Sender::new(None));
-        let takes_positions = watch::Sender::new(false);
-        let console = Arc::new(Self { session, display_failure, ended, takes_positions });
+        let (takes_positions, lights) = (watch::Sender::new(false), watch::Sender::new(None));
+        let console = Arc::new(Self { session, display_failure, ended, takes_positions, lights });
         let (sender, events) = mpsc::unbounded_channel();
         let translator = Arc::downgrade(&console);
         tokio::spawn(async move {
@@ -49,6 +54,9 @@ impl SpiceConsole {
                 }
                 if let (Some(console), SessionEvent::MouseMode { client, .. }) = (&console, &event) {
                     console.takes_positions.send_replace(*client);
+                }
+                if let (Some(console), SessionEvent::KeyboardModifiers(bits)) = (&console, &event) {
+                    console.lights.send_replace(Some(lights_of(*bits)));
                 }
                 let primary = console.and_then(|console| console.primary_surface());
                 if let Some(event) = translate(event, primary)
@@ -143,8 +151,60 @@ impl Console for SpiceConsole {
         self.session.hold_screen(holds);
     }
 
+    fn pointer(&self) -> Option<Pointer> {
+        let cursor = self.session.cursor()?;
+        let shape = cursor.shape.map(|shape| PointerShape {
+            width: shape.picture.width,
+            height: shape.picture.height,
+            hot_x: shape.hot_spot.x.into(),
+            hot_y: shape.hot_spot.y.into(),
+            pixels: shape.picture.bytes.clone(),
+        });
+        let (x, y) = (cursor.position.x.into(), cursor.position.y.into());
+        Some(Pointer { x, y, is_visible: cursor.is_visible, shape })
+    }
+
+    fn lock_lights(&self) -> Option<LockLights> {
+        *self.lights.borrow()
+    }
+
+    fn set_lock_lights(&self, lights: LockLights) -> Result<(), ConsoleError> {
+        let bits = [
+            (lights.caps, modifier::CAPS_LOCK),
+            (lights.num, modifier::NUM_LOCK),
+            (lights.scroll, modifier::SCROLL_LOCK),
+        ];
+        let bits = bits.into_iter().filter(|(is_lit, _)| *is_lit).fold(0, |all, (_, bit)| all | bit);
+        self.session.set_keyboard_modifiers(bits).map_err(closed)
+    }
+
+    fn traffic(&self) -> BTreeMap<String, Traffic> {
+        let owned = |(name, count): (&'static str, u64)| (name.to_owned(), count);
+        let channels = self.session.stats().channels.into_iter();
+        let channels = channels.map(|stats| {
+            let counters = stats.counters;
+            let traffic = Traffic {
+                messages: counters.messages,
+                bytes: counters.bytes,
+                draws: counters.draws.into_iter().map(owned).collect(),
+                images: counters.images.into_iter().map(owned).collect(),
+                left_out: counters.unsupported,
+            };
+            (stats.channel.to_string(), traffic)
+        });
+        channels.collect()
+    }
+
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.session.shutdown())
+    }
+}
+
+fn lights_of(bits: u16) -> LockLights {
+    LockLights {
+        caps: bits & modifier::CAPS_LOCK != 0,
+        num: bits & modifier::NUM_LOCK != 0,
+        scroll: bits & modifier::SCROLL_LOCK != 0,
     }
 }
 
@@ -182,9 +242,9 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
             ConsoleEvent::Notice { text: format!("channel {channel}: left out, not supported: {what}") }
         }
         SessionEvent::Closed { reason } => ConsoleEvent::Closed { reason: reason.to_string() },
-        SessionEvent::Marked { .. }
-        | SessionEvent::Monitors { .. }
-        | SessionEvent::MouseMode { .. }
-        | SessionEvent::KeyboardModifiers(_) => return None,
+        SessionEvent::KeyboardModifiers(bits) => ConsoleEvent::Lights(lights_of(bits)),
+        SessionEvent::Marked { .. } | SessionEvent::Monitors { .. } | SessionEvent::MouseMode { .. } => {
+            return None;
+        }
     })
 }

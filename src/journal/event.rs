@@ -39,7 +39,7 @@ pub enum Source {
     Screen,
     /// Decoded digests and their records.
     Digest,
-    /// Keys sent.
+    /// Keys sent, and the lights of the keyboard.
     Keyboard,
     /// Steps, waits, expectations, what the script logged.
     Script,
@@ -258,6 +258,24 @@ pub enum Body {
         /// `down`, `up` or `press`.
         action: String,
     },
+    /// The guest's lock lights are like this from now on.
+    KeyboardLeds {
+        /// Caps lock.
+        caps: bool,
+        /// Num lock.
+        num: bool,
+        /// Scroll lock.
+        scroll: bool,
+    },
+    /// The guest was asked for these lock lights.
+    LedsSent {
+        /// Caps lock.
+        caps: bool,
+        /// Num lock.
+        num: bool,
+        /// Scroll lock.
+        scroll: bool,
+    },
     /// The mouse did something.
     MouseSent {
         /// `move`, `move_by`, `click`, `down`, `up`, `drag` or `scroll`.
@@ -384,6 +402,8 @@ impl Body {
             Self::DigestRecord { .. } => "digest_record",
             Self::DigestFramebuffer { .. } => "digest_framebuffer",
             Self::KeySent { .. } => "key_sent",
+            Self::KeyboardLeds { .. } => "keyboard_leds",
+            Self::LedsSent { .. } => "leds_sent",
             Self::MouseSent { .. } => "mouse_sent",
             Self::TextTyped { .. } => "text_typed",
             Self::StepBegan { .. } => "step_began",

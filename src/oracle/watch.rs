@@ -11,7 +11,7 @@ use visual_digest::ChannelHashes;
 
 use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
 use super::records::new_records;
-use crate::console::{Area, Console, ConsoleEvent};
+use crate::console::{Area, Console, ConsoleEvent, LockLights};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
@@ -123,6 +123,10 @@ impl Watcher {
                 Body::SurfaceDestroyed { surface_id }
             }
             ConsoleEvent::Connected { channels } => Body::ConsoleConnected { channels },
+            ConsoleEvent::Lights(LockLights { caps, num, scroll }) => {
+                self.journal.append(Source::Keyboard, Body::KeyboardLeds { caps, num, scroll });
+                return None;
+            }
             ConsoleEvent::Notice { text } => Body::ConsoleNotice { text },
             ConsoleEvent::Closed { reason } => {
                 self.flush_draws(|_, _| true);

@@ -8,11 +8,13 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 use serde_json::{Value as Json, json};
 use visual_digest::Digest;
 
+use super::console_call::ConsoleCall;
 use super::context::{Context, Wait, caller};
 use super::failure::Failure;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use super::values::{from_json, to_matcher, to_pattern};
+use crate::console::{Pointer, Traffic};
 use crate::journal::matching::{Comparison, Matcher, show};
 use crate::journal::{Body, Cursor, Event, Source};
 use crate::lane::handle::Capability;
@@ -308,12 +310,38 @@ fn lines_seen(events: &[Arc<Event>]) -> String {
     }
 }
 
+fn pointer_json(pointer: &Pointer) -> Json {
+    let mut json = json!({ "x": pointer.x, "y": pointer.y, "visible": pointer.is_visible });
+    if let Some(shape) = &pointer.shape {
+        json["width"] = json!(shape.width);
+        json["height"] = json!(shape.height);
+        json["hot_x"] = json!(shape.hot_x);
+        json["hot_y"] = json!(shape.hot_y);
+        json["hash"] = json!(shape.hash());
+    }
+    json
+}
+
 /// `t.screen`.
 pub(super) struct ScreenSkin;
 
 impl UserData for ScreenSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable"]);
+        refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable", "cursor", "stats"]);
+        methods.add_method("cursor", |lua, _, ()| {
+            let call = ConsoleCall::new(lua, Capability::Screen, "screen:cursor");
+            let Some(pointer) = call.console()?.pointer() else { return Ok(Value::Nil) };
+            from_json(lua, &pointer_json(&pointer))
+        });
+        methods.add_method("stats", |lua, _, ()| {
+            let call = ConsoleCall::new(lua, Capability::Screen, "screen:stats");
+            let channels = call.console()?.traffic();
+            let mut all = Traffic::default();
+            channels.values().for_each(|traffic| all.add(traffic));
+            let mut stats = to_plain_json(&all)?;
+            stats["channels"] = to_plain_json(&channels)?;
+            from_json(lua, &stats)
+        });
         methods.add_async_method("screenshot", |lua, _, name: Option<String>| {
             let place = caller(&lua);
             let context = Context::of(&lua);

@@ -346,6 +346,11 @@ impl Session {
         self.request(Request::Change(Box::new(move |inputs| inputs.mouse_release(button))))
     }
 
+    /// Queues a wish for the guest's lock lights: 1 scroll, 2 num, 4 caps. The server presses lock keys until they are so.
+    pub fn set_keyboard_modifiers(&self, modifiers: u16) -> Result<(), SessionError> {
+        self.request(Request::Change(Box::new(move |inputs| inputs.set_modifiers(modifiers))))
+    }
+
     /// Resolves when everything queued so far has been written to the socket; fails when it cannot be any more.
     pub fn inputs_flushed(&self) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         let (done, flushed) = oneshot::channel();

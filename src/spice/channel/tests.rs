@@ -584,3 +584,10 @@ fn shapes_of_the_cursor_are_kept_and_forgotten() {
     pair.send(&cursor::InvalAll {});
     pair.send(&set(cursor::Cursor::CACHE_ME, 512, &[0; 4]));
 }
+
+#[test]
+fn a_wish_for_lights_is_one_message() {
+    let mut pair = Pair::new(InputsChannel::new());
+    pair.client.set_modifiers(6);
+    assert_eq!(pair.received(), [(103, vec![6, 0])]);
+}
