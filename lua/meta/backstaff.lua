@@ -537,12 +537,31 @@ function Serial:drain(options) end
 ---@class backstaff.Screen
 local Screen = {}
 
----Saves the screen as PNG. Raises kind "usage" when the screen is off.
+---@class backstaff.ShotOptions
+---@field head? integer  Which monitor, by its place in `heads()`. Default: all of the first surface.
+
+---Saves the screen as PNG. Raises kind "usage" when the screen is off, or has no such head.
 ---
----Example: `local shot = t.screen:screenshot("desktop")`
+---Example: `local shot = t.screen:screenshot("desktop", { head = 2 })`
 ---@param name? string  Part of the file's name. Default: "screenshot".
+---@param options? backstaff.ShotOptions
 ---@return backstaff.Shot
-function Screen:screenshot(name) end
+function Screen:screenshot(name, options) end
+
+---What a person would see on one monitor: a part of a surface.
+---@class backstaff.Head
+---@field display integer  Which graphics device, from 0; its channel is "display 0".
+---@field x integer  Of the left edge on its surface.
+---@field y integer  Of the upper edge on its surface.
+---@field width integer  Pixels.
+---@field height integer  Pixels.
+
+---The monitors that show something now; none when the screen is off. Waits and digests mean the first surface. Does not
+---wait.
+---
+---Example: `t:eventually(function() return #t.screen:heads() == 2 end)`
+---@return backstaff.Head[]
+function Screen:heads() end
 
 ---Waits until nothing happened on the screen for a while. A blinking cursor never rests.
 ---
@@ -550,11 +569,15 @@ function Screen:screenshot(name) end
 ---@param options? backstaff.StableOptions
 function Screen:wait_for_stable(options) end
 
+---@class backstaff.CursorOptions
+---@field head? integer  Which monitor, by its place in `heads()`. Default: the first device.
+
 ---The pointer, or `nil` on a console without one. Does not wait.
 ---
 ---Example: `expect(t.screen:cursor()):matches { visible = true }`
+---@param options? backstaff.CursorOptions
 ---@return backstaff.Cursor?
-function Screen:cursor() end
+function Screen:cursor(options) end
 
 ---What came over the console's channels since it was connected. Does not wait.
 ---

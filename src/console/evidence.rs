@@ -5,6 +5,19 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::Area;
+
+/// What a person would see on one monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The number of the graphics device, which is that of its display channel.
+    pub display: u8,
+    /// The surface it shows.
+    pub surface_id: u32,
+    /// The part of it.
+    pub area: Area,
+}
+
 /// The pointer as the guest's device has it. It is on no screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use visual_digest::Frame;
 
-pub use evidence::{LockLights, Pointer, PointerShape, Traffic};
+pub use evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
 pub use keyboard::Scancode;
 pub use mouse::MouseAction;
 
@@ -59,8 +59,24 @@ pub trait Console: Send + Sync {
     /// back to a snapshot it must; a console on which that cannot happen has nothing to do.
     fn hold_screen(&self, _holds: bool) {}
 
-    /// The pointer; `None` on a console that does not tell.
-    fn pointer(&self) -> Option<Pointer> {
+    /// The monitors of the machine that show something now, the first of the screen first.
+    fn heads(&self) -> Vec<Head> {
+        let mut heads = Vec::new();
+        self.with_screen(&mut |frame| {
+            let area = Area { left: 0, top: 0, right: frame.width(), bottom: frame.height() };
+            heads.push(Head { display: 0, surface_id: 0, area });
+        });
+        heads
+    }
+
+    /// Shows what is on a monitor now, as [`with_screen`](Self::with_screen) does. Returns false when there is no such
+    /// monitor any more.
+    fn with_head(&self, head: &Head, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        head.display == 0 && self.with_screen(look)
+    }
+
+    /// The pointer of a graphics device; `None` on a console that does not tell.
+    fn pointer(&self, _display: u8) -> Option<Pointer> {
         None
     }
 
@@ -202,15 +218,24 @@ impl Screenshot {
     /// Copies the screen of `console`; `None` when it shows none.
     pub fn take(console: &dyn Console) -> Option<Self> {
         let mut copy = None;
-        console.with_screen(&mut |frame| {
-            let (width, height) = (frame.width(), frame.height());
-            let mut pixels = Vec::with_capacity(width as usize * height as usize * 4);
-            for y in 0..height {
-                pixels.extend_from_slice(frame.row(y, 0..width));
-            }
-            copy = Some(Self { width, height, pixels });
-        });
+        console.with_screen(&mut |frame| copy = Some(Self::of(frame)));
         copy
+    }
+
+    /// Copies what is on one monitor; `None` when it is gone.
+    pub fn take_head(console: &dyn Console, head: &Head) -> Option<Self> {
+        let mut copy = None;
+        console.with_head(head, &mut |frame| copy = Some(Self::of(frame)));
+        copy
+    }
+
+    fn of(frame: Frame<'_>) -> Self {
+        let (width, height) = (frame.width(), frame.height());
+        let mut pixels = Vec::with_capacity(width as usize * height as usize * 4);
+        for y in 0..height {
+            pixels.extend_from_slice(frame.row(y, 0..width));
+        }
+        Self { width, height, pixels }
     }
 
     /// Reads what [`Screenshot::to_png`] wrote.

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
-use super::evidence::{LockLights, Pointer, PointerShape, Traffic};
+use super::evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
 use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
 use crate::spice::wire::inputs::modifier;
-use crate::spice::{ChannelType, CloseReason, Motion, Session, SessionError, SessionEvent, SessionOptions};
+use crate::spice::{
+    ChannelType, CloseReason, Motion, Rect, Session, SessionError, SessionEvent, SessionOptions,
+};
 
 /// A console carried by a SPICE session.
 pub struct SpiceConsole {
@@ -151,8 +153,34 @@ impl Console for SpiceConsole {
         self.session.hold_screen(holds);
     }
 
-    fn pointer(&self) -> Option<Pointer> {
-        let cursor = self.session.cursor()?;
+    fn heads(&self) -> Vec<Head> {
+        let heads = self.session.heads().into_iter();
+        let heads = heads.map(|(display, head)| Head {
+            display,
+            surface_id: head.surface_id,
+            area: area_of(head.rect),
+        });
+        heads.collect()
+    }
+
+    fn with_head(&self, head: &Head, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        let Area { left, top, right, bottom } = head.area;
+        let looked = self.session.with_surface(head.display, head.surface_id, |surface| {
+            // It may have become smaller meanwhile; then the frame does not fit.
+            if right > surface.width() || bottom > surface.height() {
+                return false;
+            }
+            let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+            let start = index(top) * surface.stride_bytes() + index(left) * 4;
+            let pixels = surface.pixels().get(start..).unwrap_or_default();
+            let frame = Frame::new(right - left, bottom - top, surface.stride_bytes(), pixels);
+            frame.map(&mut *look).is_ok()
+        });
+        looked == Some(true)
+    }
+
+    fn pointer(&self, display: u8) -> Option<Pointer> {
+        let cursor = self.session.cursor(display)?;
         let shape = cursor.shape.map(|shape| PointerShape {
             width: shape.picture.width,
             height: shape.picture.height,
@@ -200,6 +228,17 @@ impl Console for SpiceConsole {
     }
 }
 
+/// What lies left of or above the surface is cut off.
+fn area_of(rect: Rect) -> Area {
+    let clamp = |side: i32| u32::try_from(side).unwrap_or(0);
+    Area {
+        left: clamp(rect.left),
+        top: clamp(rect.top),
+        right: clamp(rect.right),
+        bottom: clamp(rect.bottom),
+    }
+}
+
 fn lights_of(bits: u16) -> LockLights {
     LockLights {
         caps: bits & modifier::CAPS_LOCK != 0,
@@ -222,14 +261,8 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
         }
         SessionEvent::SurfaceDestroyed { surface_id, .. } => ConsoleEvent::SurfaceDestroyed { surface_id },
         SessionEvent::Drawn { channel_id, surface_id, rect, at } => {
-            let clamp = |side: i32| u32::try_from(side).unwrap_or(0);
-            let area = Area {
-                left: clamp(rect.left),
-                top: clamp(rect.top),
-                right: clamp(rect.right),
-                bottom: clamp(rect.bottom),
-            };
-            ConsoleEvent::Drawn { surface_id, primary: primary == Some((channel_id, surface_id)), area, at }
+            let (primary, area) = (primary == Some((channel_id, surface_id)), area_of(rect));
+            ConsoleEvent::Drawn { surface_id, primary, area, at }
         }
         SessionEvent::Notice { severity, text } => {
             ConsoleEvent::Notice { text: format!("server says ({severity:?}): {text}") }

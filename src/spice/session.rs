@@ -276,7 +276,7 @@ pub struct Session {
 pub(super) struct Channels {
     pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
     pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
-    pub(super) cursor: Option<Arc<Mutex<CursorChannel>>>,
+    pub(super) cursors: BTreeMap<u8, Arc<Mutex<CursorChannel>>>,
     pub(super) counted: Vec<(ChannelId, Arc<dyn CountersSource>)>,
 }
 
@@ -395,9 +395,18 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// The pointer as the guest's device has it; `None` when there is no cursor channel. It is on no surface.
-    pub fn cursor(&self) -> Option<CursorState> {
-        self.inner.channels.cursor.as_ref().map(|cursor| lock(cursor).state().clone())
+    /// The visible parts of all surfaces: by display channel, in the server's order.
+    pub fn heads(&self) -> Vec<(u8, Monitor)> {
+        let displays = self.inner.channels.displays.iter();
+        displays
+            .flat_map(|(id, display)| lock(display).monitors().into_iter().map(|head| (*id, head)))
+            .collect()
+    }
+
+    /// The pointer as the guest's device of that number has it; `None` when there is no such cursor channel. It is on no
+    /// surface.
+    pub fn cursor(&self, channel_id: u8) -> Option<CursorState> {
+        self.inner.channels.cursors.get(&channel_id).map(|cursor| lock(cursor).state().clone())
     }
 
     /// Whether a screen that is destroyed and created anew, as large as before, keeps its pixels.

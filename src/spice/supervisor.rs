@@ -108,7 +108,7 @@ impl Supervisor {
                 }
                 Opened::Cursor(channel, machine) => {
                     channels.counted.push((channel, Arc::clone(&machine) as _));
-                    channels.cursor = Some(machine);
+                    channels.cursors.insert(channel.id, machine);
                 }
             }
         }
@@ -343,15 +343,13 @@ fn no_requests<M>() -> mpsc::UnboundedReceiver<Request<M>> {
     mpsc::unbounded_channel().1
 }
 
-/// Displays, and the first inputs and cursor channel: an open channel that nobody reads blocks the machine.
+/// Displays with their cursors, and the first inputs channel: an open channel that nobody reads blocks the machine.
 fn wanted(listed: &[ChannelId]) -> Vec<ChannelId> {
     let mut wanted: Vec<ChannelId> = Vec::new();
     for channel in listed {
         let is_wanted = match channel.channel_type {
-            ChannelType::DISPLAY => !wanted.contains(channel),
-            kind @ (ChannelType::INPUTS | ChannelType::CURSOR) => {
-                !wanted.iter().any(|w| w.channel_type == kind)
-            }
+            ChannelType::DISPLAY | ChannelType::CURSOR => !wanted.contains(channel),
+            ChannelType::INPUTS => !wanted.iter().any(|w| w.channel_type == ChannelType::INPUTS),
             _ => false,
         };
         if is_wanted {

@@ -7,6 +7,7 @@
 
 mod argv;
 mod attach;
+mod console;
 mod control;
 mod kvm;
 mod process;

@@ -139,7 +139,7 @@ impl Console for TestConsole {
         true
     }
 
-    fn pointer(&self) -> Option<Pointer> {
+    fn pointer(&self, _display: u8) -> Option<Pointer> {
         let pixels = vec![0xff; 4];
         let shape = Some(PointerShape { width: 1, height: 1, hot_x: 0, hot_y: -1, pixels });
         Some(Pointer { x: 3, y: -4, is_visible: true, shape })
