@@ -2,8 +2,9 @@
 //!
 //! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys,
 //! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them, [`evidence`] is what a console tells
-//! beside pixels. Nothing here judges what is on the screen.
+//! beside pixels, [`agent`] the way to a guest's agent. Nothing here judges what is on the screen.
 
+pub mod agent;
 pub mod evidence;
 pub mod keyboard;
 pub mod layout;
@@ -20,6 +21,8 @@ use std::time::Instant;
 
 use visual_digest::Frame;
 
+use agent::AgentEvent;
+pub use agent::GuestAgent;
 pub use evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
 pub use keyboard::Scancode;
 pub use mouse::MouseAction;
@@ -99,6 +102,11 @@ pub trait Console: Send + Sync {
         BTreeMap::new()
     }
 
+    /// The way to the guest's agent; `None` on a console that has none.
+    fn agent(&self) -> Option<&dyn GuestAgent> {
+        None
+    }
+
     /// Closes this end of the console in an orderly way.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -140,6 +148,8 @@ pub enum ConsoleEvent {
     },
     /// The guest's lock lights are like this from now on.
     Lights(LockLights),
+    /// The guest's agent came, went, or said something.
+    Agent(AgentEvent),
     /// Something worth knowing that changes no pixel.
     Notice {
         /// For people.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
+use super::agent::{AgentError, AgentState, GuestAgent, Selection};
 use super::evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
 use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
 use crate::spice::wire::inputs::modifier;
@@ -223,8 +224,34 @@ impl Console for SpiceConsole {
         channels.collect()
     }
 
+    fn agent(&self) -> Option<&dyn GuestAgent> {
+        Some(&self.session)
+    }
+
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.session.shutdown())
+    }
+}
+
+impl GuestAgent for Session {
+    fn state(&self) -> AgentState {
+        self.agent()
+    }
+
+    fn copy(&self, selection: Selection, text: &str) -> Result<(), AgentError> {
+        self.agent_copy(selection, text)
+    }
+
+    fn fetch(&self, selection: Selection) -> Result<(), AgentError> {
+        self.agent_fetch(selection)
+    }
+
+    fn fetched(&self, selection: Selection) -> Option<Arc<[u8]>> {
+        self.agent_fetched(selection)
+    }
+
+    fn resize(&self, width: u32, height: u32) -> Result<(), AgentError> {
+        self.agent_resize(width, height)
     }
 }
 
@@ -276,6 +303,7 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
         }
         SessionEvent::Closed { reason } => ConsoleEvent::Closed { reason: reason.to_string() },
         SessionEvent::KeyboardModifiers(bits) => ConsoleEvent::Lights(lights_of(bits)),
+        SessionEvent::Agent(event) => ConsoleEvent::Agent(event),
         SessionEvent::Marked { .. } | SessionEvent::Monitors { .. } | SessionEvent::MouseMode { .. } => {
             return None;
         }

@@ -131,12 +131,13 @@ impl Supervisor {
         let machine = Arc::new(Mutex::new(MainChannel::new()));
         channels.counted.push((ChannelId::MAIN, Arc::clone(&machine) as _));
         let (says, setup) = mpsc::unbounded_channel();
+        let (requests, requested) = mpsc::unbounded_channel();
+        channels.main = Some((Arc::clone(&machine), requests));
         let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
         self.tasks.spawn(async move {
             let sink =
                 |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
-            let end =
-                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            let end = drive(stream, &machine, options.limits.message_bytes, requested, sink, cancel).await;
             (ChannelId::MAIN, end)
         });
         Ok(setup)
@@ -382,7 +383,8 @@ fn main_event(event: MainEvent, events: &Events, setup: &mpsc::UnboundedSender<S
         MainEvent::MouseMode { is_client_supported, is_client } => {
             events.send(SessionEvent::MouseMode { client_supported: is_client_supported, client: is_client })
         }
-        MainEvent::Agent(_) | MainEvent::Name(_) => return,
+        MainEvent::Agent(event) => events.send(SessionEvent::Agent(event)),
+        MainEvent::Name(_) => return,
         MainEvent::Base(event) => events.send(base_event(ChannelId::MAIN, event)),
     };
 }
