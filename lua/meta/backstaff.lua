@@ -211,6 +211,42 @@ function Keyboard:paste(text, options) end
 ---@return backstaff.Layout
 function Keyboard:layout(name) end
 
+---The lock lights of the guest's keyboard.
+---@class backstaff.Leds
+---@field caps boolean
+---@field num boolean
+---@field scroll boolean
+
+---The lock lights as the guest has them now, or `nil` as long as it has not told. Does not wait.
+---
+---Example: `expect(t.keyboard:leds()):matches { caps = false }`
+---@return backstaff.Leds?
+function Keyboard:leds() end
+
+---@class backstaff.LedsOptions
+---@field caps? boolean  Default: as it is.
+---@field num? boolean  Default: as it is.
+---@field scroll? boolean  Default: as it is.
+
+---Asks the machine to light these. It presses lock keys for that, and the guest may take seconds to heed them.
+---
+---Example: `t.keyboard:set_leds { num = true }`
+---@param options backstaff.LedsOptions
+function Keyboard:set_leds(options) end
+
+---@class backstaff.LedsWaitOptions
+---@field caps? boolean  Default: either will do.
+---@field num? boolean  Default: either will do.
+---@field scroll? boolean  Default: either will do.
+---@field timeout? number  Seconds. Default: what is left of the step; then no `pcall` catches it.
+
+---Waits until the lock lights are so; returns at once when they are, or were since the last match. Raises "timeout",
+---"machine_ended" or "lane_lost".
+---
+---Example: `t.keyboard:press("caps_lock") t.keyboard:wait_for_leds { caps = true, timeout = 10 }`
+---@param options backstaff.LedsWaitOptions
+function Keyboard:wait_for_leds(options) end
+
 --------------------------------------------------------------------------------------------------------------------
 -- t.mouse
 --------------------------------------------------------------------------------------------------------------------
@@ -475,21 +511,79 @@ function Serial:drain(options) end
 ---@field quiet? number  Seconds without a draw that count as stable. Default: 0.5.
 ---@field timeout? number  Seconds. Default: what is left of the step; then no `pcall` catches it.
 
+---The pointer as the guest's graphics device has it. It is on no screenshot.
+---@class backstaff.Cursor
+---@field x integer  Where its hot spot is, in pixels from the left edge. Where the machine takes positions, guests leave it as it is.
+---@field y integer  The same from the top edge.
+---@field visible boolean
+---@field width? integer  Pixels of the shape; this and the next four are `nil` when the guest has set none.
+---@field height? integer
+---@field hot_x? integer  The pixel of the shape that points.
+---@field hot_y? integer
+---@field hash? string  Which shape: "sha256:…" over its sides, its hot spot and its pixels.
+
+---What came over a channel.
+---@class backstaff.Traffic
+---@field messages integer
+---@field bytes integer  Of the messages' bodies.
+---@field draws table<string, integer>  Drawing messages by SPICE name, such as `DRAW_COPY`.
+---@field images table<string, integer>  Images by SPICE name of their codec, such as `BITMAP`, `LZ_RGB`, `QUIC`.
+---@field left_out table<string, integer>  What is not supported: pixels of it are missing.
+
+---What came over all channels.
+---@class backstaff.Stats: backstaff.Traffic
+---@field channels table<string, backstaff.Traffic>  By name, such as "display 0".
+
 ---@class backstaff.Screen
 local Screen = {}
 
----Saves the screen as PNG. Raises kind "usage" when the screen is off.
+---@class backstaff.ShotOptions
+---@field head? integer  Which monitor, by its place in `heads()`. Default: all of the first surface.
+
+---Saves the screen as PNG. Raises kind "usage" when the screen is off, or has no such head.
 ---
----Example: `local shot = t.screen:screenshot("desktop")`
+---Example: `local shot = t.screen:screenshot("desktop", { head = 2 })`
 ---@param name? string  Part of the file's name. Default: "screenshot".
+---@param options? backstaff.ShotOptions
 ---@return backstaff.Shot
-function Screen:screenshot(name) end
+function Screen:screenshot(name, options) end
+
+---What a person would see on one monitor: a part of a surface.
+---@class backstaff.Head
+---@field display integer  Which graphics device, from 0; its channel is "display 0".
+---@field x integer  Of the left edge on its surface.
+---@field y integer  Of the upper edge on its surface.
+---@field width integer  Pixels.
+---@field height integer  Pixels.
+
+---The monitors that show something now; none when the screen is off. Waits and digests mean the first surface. Does not
+---wait.
+---
+---Example: `t:eventually(function() return #t.screen:heads() == 2 end)`
+---@return backstaff.Head[]
+function Screen:heads() end
 
 ---Waits until nothing happened on the screen for a while. A blinking cursor never rests.
 ---
 ---Example: `t.screen:wait_for_stable { quiet = 2, timeout = 30 }`
 ---@param options? backstaff.StableOptions
 function Screen:wait_for_stable(options) end
+
+---@class backstaff.CursorOptions
+---@field head? integer  Which monitor, by its place in `heads()`. Default: the first device.
+
+---The pointer, or `nil` on a console without one. Does not wait.
+---
+---Example: `expect(t.screen:cursor()):matches { visible = true }`
+---@param options? backstaff.CursorOptions
+---@return backstaff.Cursor?
+function Screen:cursor(options) end
+
+---What came over the console's channels since it was connected. Does not wait.
+---
+---Example: `expect(t.screen:stats().left_out):equals {}`
+---@return backstaff.Stats
+function Screen:stats() end
 
 --------------------------------------------------------------------------------------------------------------------
 -- t.lane

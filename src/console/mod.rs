@@ -1,8 +1,11 @@
 //! Keyboard in, surfaces and events out: what a scenario sees of a machine's console, whoever carries it.
 //!
 //! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys,
-//! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them. Nothing here judges what is on the screen.
+//! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them, [`evidence`] is what a console tells
+//! beside pixels, [`agent`] the way to a guest's agent. Nothing here judges what is on the screen.
 
+pub mod agent;
+pub mod evidence;
 pub mod keyboard;
 pub mod layout;
 pub mod mouse;
@@ -11,12 +14,16 @@ pub mod spice;
 pub(crate) mod test_console;
 pub mod typing;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Instant;
 
 use visual_digest::Frame;
 
+use agent::AgentEvent;
+pub use agent::GuestAgent;
+pub use evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
 pub use keyboard::Scancode;
 pub use mouse::MouseAction;
 
@@ -54,6 +61,51 @@ pub trait Console: Send + Sync {
     /// Whether a screen that is taken away and given back, as large as before, keeps its pixels. While a machine is put
     /// back to a snapshot it must; a console on which that cannot happen has nothing to do.
     fn hold_screen(&self, _holds: bool) {}
+
+    /// The monitors of the machine that show something now, the first of the screen first.
+    fn heads(&self) -> Vec<Head> {
+        let mut heads = Vec::new();
+        self.with_screen(&mut |frame| {
+            let area = Area { left: 0, top: 0, right: frame.width(), bottom: frame.height() };
+            heads.push(Head { display: 0, surface_id: 0, area });
+        });
+        heads
+    }
+
+    /// Shows what is on a monitor now, as [`with_screen`](Self::with_screen) does. Returns false when there is no such
+    /// monitor any more.
+    fn with_head(&self, head: &Head, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        head.display == 0 && self.with_screen(look)
+    }
+
+    /// The pointer of a graphics device; `None` on a console that does not tell.
+    fn pointer(&self, _display: u8) -> Option<Pointer> {
+        None
+    }
+
+    /// The lock lights; `None` as long as nobody has told.
+    fn lock_lights(&self) -> Option<LockLights> {
+        None
+    }
+
+    /// Asks the machine to light these, in order with the keys. It presses lock keys of its own for that, so what comes of
+    /// it is up to the guest.
+    ///
+    /// # Errors
+    /// The console is closed, or has no such way.
+    fn set_lock_lights(&self, _lights: LockLights) -> Result<(), ConsoleError> {
+        Err(ConsoleError::Closed { reason: "it has no way to set lock lights".to_owned() })
+    }
+
+    /// What came so far, by channel; empty on a console that does not count.
+    fn traffic(&self) -> BTreeMap<String, Traffic> {
+        BTreeMap::new()
+    }
+
+    /// The way to the guest's agent; `None` on a console that has none.
+    fn agent(&self) -> Option<&dyn GuestAgent> {
+        None
+    }
 
     /// Closes this end of the console in an orderly way.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -94,6 +146,10 @@ pub enum ConsoleEvent {
         /// When the bytes arrived.
         at: Instant,
     },
+    /// The guest's lock lights are like this from now on.
+    Lights(LockLights),
+    /// The guest's agent came, went, or said something.
+    Agent(AgentEvent),
     /// Something worth knowing that changes no pixel.
     Notice {
         /// For people.
@@ -172,15 +228,24 @@ impl Screenshot {
     /// Copies the screen of `console`; `None` when it shows none.
     pub fn take(console: &dyn Console) -> Option<Self> {
         let mut copy = None;
-        console.with_screen(&mut |frame| {
-            let (width, height) = (frame.width(), frame.height());
-            let mut pixels = Vec::with_capacity(width as usize * height as usize * 4);
-            for y in 0..height {
-                pixels.extend_from_slice(frame.row(y, 0..width));
-            }
-            copy = Some(Self { width, height, pixels });
-        });
+        console.with_screen(&mut |frame| copy = Some(Self::of(frame)));
         copy
+    }
+
+    /// Copies what is on one monitor; `None` when it is gone.
+    pub fn take_head(console: &dyn Console, head: &Head) -> Option<Self> {
+        let mut copy = None;
+        console.with_head(head, &mut |frame| copy = Some(Self::of(frame)));
+        copy
+    }
+
+    fn of(frame: Frame<'_>) -> Self {
+        let (width, height) = (frame.width(), frame.height());
+        let mut pixels = Vec::with_capacity(width as usize * height as usize * 4);
+        for y in 0..height {
+            pixels.extend_from_slice(frame.row(y, 0..width));
+        }
+        Self { width, height, pixels }
     }
 
     /// Reads what [`Screenshot::to_png`] wrote.

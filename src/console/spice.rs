@@ -1,5 +1,6 @@
 //! A console carried by a SPICE session.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,8 +8,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
+use super::agent::{AgentError, AgentState, GuestAgent, Selection};
+use super::evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
 use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
-use crate::spice::{ChannelType, CloseReason, Motion, Session, SessionError, SessionEvent, SessionOptions};
+use crate::spice::wire::inputs::modifier;
+use crate::spice::{
+    ChannelType, CloseReason, Motion, Rect, Session, SessionError, SessionEvent, SessionOptions,
+};
 
 /// A console carried by a SPICE session.
 pub struct SpiceConsole {
@@ -19,6 +25,8 @@ pub struct SpiceConsole {
     ended: watch::Sender<Option<CloseReason>>,
     /// Whether the machine takes absolute positions.
     takes_positions: watch::Sender<bool>,
+    /// The lock lights as the guest has them.
+    lights: watch::Sender<Option<LockLights>>,
 }
 
 impl SpiceConsole {
@@ -31,8 +39,8 @@ impl SpiceConsole {
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
         let (session, mut session_events) = Session::connect(options).await?;
         let (display_failure, ended) = (watch::Sender::new(None), watch::Sender::new(None));
-        let takes_positions = watch::Sender::new(false);
-        let console = Arc::new(Self { session, display_failure, ended, takes_positions });
+        let (takes_positions, lights) = (watch::Sender::new(false), watch::Sender::new(None));
+        let console = Arc::new(Self { session, display_failure, ended, takes_positions, lights });
         let (sender, events) = mpsc::unbounded_channel();
         let translator = Arc::downgrade(&console);
         tokio::spawn(async move {
@@ -49,6 +57,9 @@ impl SpiceConsole {
                 }
                 if let (Some(console), SessionEvent::MouseMode { client, .. }) = (&console, &event) {
                     console.takes_positions.send_replace(*client);
+                }
+                if let (Some(console), SessionEvent::KeyboardModifiers(bits)) = (&console, &event) {
+                    console.lights.send_replace(Some(lights_of(*bits)));
                 }
                 let primary = console.and_then(|console| console.primary_surface());
                 if let Some(event) = translate(event, primary)
@@ -143,8 +154,123 @@ impl Console for SpiceConsole {
         self.session.hold_screen(holds);
     }
 
+    fn heads(&self) -> Vec<Head> {
+        let heads = self.session.heads().into_iter();
+        let heads = heads.map(|(display, head)| Head {
+            display,
+            surface_id: head.surface_id,
+            area: area_of(head.rect),
+        });
+        heads.collect()
+    }
+
+    fn with_head(&self, head: &Head, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        let Area { left, top, right, bottom } = head.area;
+        let looked = self.session.with_surface(head.display, head.surface_id, |surface| {
+            // It may have become smaller meanwhile; then the frame does not fit.
+            if right > surface.width() || bottom > surface.height() {
+                return false;
+            }
+            let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+            let start = index(top) * surface.stride_bytes() + index(left) * 4;
+            let pixels = surface.pixels().get(start..).unwrap_or_default();
+            let frame = Frame::new(right - left, bottom - top, surface.stride_bytes(), pixels);
+            frame.map(&mut *look).is_ok()
+        });
+        looked == Some(true)
+    }
+
+    fn pointer(&self, display: u8) -> Option<Pointer> {
+        let cursor = self.session.cursor(display)?;
+        let shape = cursor.shape.map(|shape| PointerShape {
+            width: shape.picture.width,
+            height: shape.picture.height,
+            hot_x: shape.hot_spot.x.into(),
+            hot_y: shape.hot_spot.y.into(),
+            pixels: shape.picture.bytes.clone(),
+        });
+        let (x, y) = (cursor.position.x.into(), cursor.position.y.into());
+        Some(Pointer { x, y, is_visible: cursor.is_visible, shape })
+    }
+
+    fn lock_lights(&self) -> Option<LockLights> {
+        *self.lights.borrow()
+    }
+
+    fn set_lock_lights(&self, lights: LockLights) -> Result<(), ConsoleError> {
+        let bits = [
+            (lights.caps, modifier::CAPS_LOCK),
+            (lights.num, modifier::NUM_LOCK),
+            (lights.scroll, modifier::SCROLL_LOCK),
+        ];
+        let bits = bits.into_iter().filter(|(is_lit, _)| *is_lit).fold(0, |all, (_, bit)| all | bit);
+        self.session.set_keyboard_modifiers(bits).map_err(closed)
+    }
+
+    fn traffic(&self) -> BTreeMap<String, Traffic> {
+        let owned = |(name, count): (&'static str, u64)| (name.to_owned(), count);
+        let channels = self.session.stats().channels.into_iter();
+        let channels = channels.map(|stats| {
+            let counters = stats.counters;
+            let traffic = Traffic {
+                messages: counters.messages,
+                bytes: counters.bytes,
+                draws: counters.draws.into_iter().map(owned).collect(),
+                images: counters.images.into_iter().map(owned).collect(),
+                left_out: counters.unsupported,
+            };
+            (stats.channel.to_string(), traffic)
+        });
+        channels.collect()
+    }
+
+    fn agent(&self) -> Option<&dyn GuestAgent> {
+        Some(&self.session)
+    }
+
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.session.shutdown())
+    }
+}
+
+impl GuestAgent for Session {
+    fn state(&self) -> AgentState {
+        self.agent()
+    }
+
+    fn copy(&self, selection: Selection, text: &str) -> Result<(), AgentError> {
+        self.agent_copy(selection, text)
+    }
+
+    fn fetch(&self, selection: Selection) -> Result<(), AgentError> {
+        self.agent_fetch(selection)
+    }
+
+    fn fetched(&self, selection: Selection) -> Option<Arc<[u8]>> {
+        self.agent_fetched(selection)
+    }
+
+    fn resize(&self, width: u32, height: u32) -> Result<(), AgentError> {
+        self.agent_resize(width, height)
+    }
+}
+
+/// What lies left of or above the surface is cut off.
+fn area_of(rect: Rect) -> Area {
+    let clamp = |side: i32| u32::try_from(side).unwrap_or(0);
+    Area {
+        left: clamp(rect.left),
+        top: clamp(rect.top),
+        right: clamp(rect.right),
+        bottom: clamp(rect.bottom),
+    }
+}
+
+fn lights_of(bits: u16) -> LockLights {
+    LockLights {
+        caps: bits & modifier::CAPS_LOCK != 0,
+        num: bits & modifier::NUM_LOCK != 0,
+        scroll: bits & modifier::SCROLL_LOCK != 0,
     }
 }
 
@@ -162,14 +288,8 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
         }
         SessionEvent::SurfaceDestroyed { surface_id, .. } => ConsoleEvent::SurfaceDestroyed { surface_id },
         SessionEvent::Drawn { channel_id, surface_id, rect, at } => {
-            let clamp = |side: i32| u32::try_from(side).unwrap_or(0);
-            let area = Area {
-                left: clamp(rect.left),
-                top: clamp(rect.top),
-                right: clamp(rect.right),
-                bottom: clamp(rect.bottom),
-            };
-            ConsoleEvent::Drawn { surface_id, primary: primary == Some((channel_id, surface_id)), area, at }
+            let (primary, area) = (primary == Some((channel_id, surface_id)), area_of(rect));
+            ConsoleEvent::Drawn { surface_id, primary, area, at }
         }
         SessionEvent::Notice { severity, text } => {
             ConsoleEvent::Notice { text: format!("server says ({severity:?}): {text}") }
@@ -182,9 +302,10 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
             ConsoleEvent::Notice { text: format!("channel {channel}: left out, not supported: {what}") }
         }
         SessionEvent::Closed { reason } => ConsoleEvent::Closed { reason: reason.to_string() },
-        SessionEvent::Marked { .. }
-        | SessionEvent::Monitors { .. }
-        | SessionEvent::MouseMode { .. }
-        | SessionEvent::KeyboardModifiers(_) => return None,
+        SessionEvent::KeyboardModifiers(bits) => ConsoleEvent::Lights(lights_of(bits)),
+        SessionEvent::Agent(event) => ConsoleEvent::Agent(event),
+        SessionEvent::Marked { .. } | SessionEvent::Monitors { .. } | SessionEvent::MouseMode { .. } => {
+            return None;
+        }
     })
 }

@@ -39,15 +39,17 @@ pub enum Source {
     Screen,
     /// Decoded digests and their records.
     Digest,
-    /// Keys sent.
+    /// Keys sent, and the lights of the keyboard.
     Keyboard,
     /// Steps, waits, expectations, what the script logged.
     Script,
+    /// The guest's agent and the clipboards.
+    Agent,
 }
 
 impl Source {
     /// All streams, in the order of their discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Runner,
         Self::Lane,
         Self::Qmp,
@@ -56,6 +58,7 @@ impl Source {
         Self::Digest,
         Self::Keyboard,
         Self::Script,
+        Self::Agent,
     ];
 }
 
@@ -258,12 +261,73 @@ pub enum Body {
         /// `down`, `up` or `press`.
         action: String,
     },
+    /// The guest's lock lights are like this from now on.
+    KeyboardLeds {
+        /// Caps lock.
+        caps: bool,
+        /// Num lock.
+        num: bool,
+        /// Scroll lock.
+        scroll: bool,
+    },
+    /// The guest was asked for these lock lights.
+    LedsSent {
+        /// Caps lock.
+        caps: bool,
+        /// Num lock.
+        num: bool,
+        /// Scroll lock.
+        scroll: bool,
+    },
     /// The mouse did something.
     MouseSent {
         /// `move`, `move_by`, `click`, `down`, `up`, `drag` or `scroll`.
         action: String,
         /// Where to, by how much, or which button.
         detail: String,
+    },
+    /// The guest's agent is `connected`, `announced` or `disconnected`.
+    AgentState {
+        /// Which.
+        state: String,
+        /// What it can do, as it announced.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        capabilities: Vec<String>,
+    },
+    /// Something happened to a clipboard: `copied` (we offer text), `taken` (the guest has asked for it), `offered` (the
+    /// guest offers something), `withdrawn` (it does not any more), `fetched` (we have got it), `not_fetched`. What is in
+    /// it is never recorded: it may be a secret.
+    Clipboard {
+        /// What happened.
+        action: String,
+        /// `clipboard`, `primary` or `secondary`.
+        selection: String,
+        /// As what the guest offers it: `text`, `png`, ….
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        kinds: Vec<String>,
+        /// How much.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        bytes: Option<u64>,
+        /// `sha256:<hex>` of it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        hash: Option<String>,
+        /// Why it was not fetched.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        why: Option<String>,
+    },
+    /// The guest was asked for another size of its screen.
+    ResizeSent {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// The guest's agent did what it was told, or could not.
+    AgentReplied {
+        /// The type of the message: 2 for a size.
+        to: u32,
+        /// Whether it did.
+        is_done: bool,
     },
     /// Text was typed. The text itself is never recorded: it may be a secret.
     TextTyped {
@@ -384,6 +448,12 @@ impl Body {
             Self::DigestRecord { .. } => "digest_record",
             Self::DigestFramebuffer { .. } => "digest_framebuffer",
             Self::KeySent { .. } => "key_sent",
+            Self::KeyboardLeds { .. } => "keyboard_leds",
+            Self::LedsSent { .. } => "leds_sent",
+            Self::AgentState { .. } => "agent_state",
+            Self::Clipboard { .. } => "clipboard",
+            Self::ResizeSent { .. } => "resize_sent",
+            Self::AgentReplied { .. } => "agent_replied",
             Self::MouseSent { .. } => "mouse_sent",
             Self::TextTyped { .. } => "text_typed",
             Self::StepBegan { .. } => "step_began",

@@ -48,7 +48,7 @@ pub(super) fn render(
     for (index, network) in profile.networks.iter().enumerate() {
         self::network(&mut argv, index, *network);
     }
-    display(&mut argv, profile.display);
+    display(&mut argv, profile.display, profile.heads);
     spice(&mut argv, &profile.spice);
     monitors(&mut argv);
     if profile.serial_log {
@@ -181,10 +181,21 @@ fn network(argv: &mut Argv, index: usize, network: Network) {
     argv.option("-device", format!("{model},id=nic{index},netdev=net{index}"));
 }
 
-fn display(argv: &mut Argv, display: Display) {
+fn display(argv: &mut Argv, display: Display, heads: u8) {
     argv.option("-display", "none");
-    if let Some(model) = graphics_model(display) {
-        argv.option("-device", format!("{model},id=video0"));
+    let Some(model) = graphics_model(display) else { return };
+    // Cards of one head each, or one card with several.
+    let further = match display {
+        Display::Qxl => "qxl",
+        Display::Std => "secondary-vga",
+        Display::Virtio | Display::None => {
+            let outputs = if heads > 1 { format!(",max_outputs={heads}") } else { String::new() };
+            return argv.option("-device", format!("{model},id=video0{outputs}"));
+        }
+    };
+    argv.option("-device", format!("{model},id=video0"));
+    for head in 1..heads {
+        argv.option("-device", format!("{further},id=video{head}"));
     }
 }
 

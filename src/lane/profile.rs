@@ -62,6 +62,8 @@ pub struct QemuProfile {
     pub networks: Vec<Network>,
     /// `[display] device`: the graphics card.
     pub display: Display,
+    /// `[display] heads`: monitors, each with a display channel of its own; default 1.
+    pub heads: u8,
     /// `[spice]`: how the console is served.
     pub spice: Spice,
     /// `[serial] log`: whether the first serial port is recorded; default `true`.

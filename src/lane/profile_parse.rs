@@ -61,7 +61,7 @@ fn qemu(
 ) -> Result<QemuProfile, Fault> {
     let raw: RawQemuProfile = shape(merged.clone())?;
     let paths = PathRules { chain, follow, allow_outside: raw.allow_outside };
-    let display = raw.display.device;
+    let (display, heads) = (raw.display.device, heads(&raw.display)?);
     let mut profile = QemuProfile {
         name: name.to_owned(),
         root: project_root(chain),
@@ -71,6 +71,7 @@ fn qemu(
         disks: raw.disk.into_iter().map(|disk| self::disk(disk, &paths)).collect::<Result<_, _>>()?,
         networks: raw.network.into_iter().map(network).collect(),
         display,
+        heads,
         spice: spice(raw.spice)?,
         serial_log: raw.serial.log,
         tablet: raw.input.tablet,
@@ -420,6 +421,7 @@ struct RawInput {
 #[serde(deny_unknown_fields, default)]
 struct RawDisplay {
     device: Display,
+    heads: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -571,6 +573,15 @@ fn network(raw: RawNetwork) -> Network {
     Network { model: raw.model, restrict: raw.restrict }
 }
 
+fn heads(raw: &RawDisplay) -> Result<u8, Fault> {
+    let Some(written) = &raw.heads else { return Ok(1) };
+    if raw.device == Display::None {
+        let (what, needs) = ("`heads`".to_owned(), "a display".to_owned());
+        return Err((written.span(), ProfileErrorKind::Contradiction { what, needs }));
+    }
+    whole("heads", written, 1, MOST_HEADS)
+}
+
 fn spice(raw: RawSpice) -> Result<Spice, Fault> {
     let tcp = raw.transport.as_ref().filter(|transport| *transport.get_ref() == RawTransport::Tcp);
     let transport = match (tcp, &raw.port) {
@@ -594,6 +605,9 @@ fn spice(raw: RawSpice) -> Result<Spice, Fault> {
         ticket: raw.ticket,
     })
 }
+
+/// As many as QEMU's virtio card and people's desks have room for.
+const MOST_HEADS: u8 = 4;
 
 fn qmp_allow(raw: RawQmp) -> Result<QmpAllow, Fault> {
     let Some(entries) = raw.allow else { return Ok(QmpAllow::default()) };

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use visual_digest::ChannelHashes;
 
 use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
 use super::records::new_records;
-use crate::console::{Area, Console, ConsoleEvent};
+use crate::console::agent::{AgentEvent, Selection, capability_names};
+use crate::console::{Area, Console, ConsoleEvent, LockLights};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
@@ -123,6 +125,14 @@ impl Watcher {
                 Body::SurfaceDestroyed { surface_id }
             }
             ConsoleEvent::Connected { channels } => Body::ConsoleConnected { channels },
+            ConsoleEvent::Lights(LockLights { caps, num, scroll }) => {
+                self.journal.append(Source::Keyboard, Body::KeyboardLeds { caps, num, scroll });
+                return None;
+            }
+            ConsoleEvent::Agent(event) => {
+                self.journal.append(Source::Agent, agent_body(event));
+                return None;
+            }
             ConsoleEvent::Notice { text } => Body::ConsoleNotice { text },
             ConsoleEvent::Closed { reason } => {
                 self.flush_draws(|_, _| true);
@@ -238,6 +248,42 @@ fn union(a: Option<Area>, b: Option<Area>) -> Option<Area> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.union(b)),
         (one, other) => one.or(other),
+    }
+}
+
+fn agent_body(event: AgentEvent) -> Body {
+    let state = |state: &str, capabilities| Body::AgentState { state: state.to_owned(), capabilities };
+    let clipboard = |action: &str, selection: Selection, kinds, bytes, hash, why| Body::Clipboard {
+        action: action.to_owned(),
+        selection: selection.to_string(),
+        kinds,
+        bytes,
+        hash,
+        why,
+    };
+    let count = |bytes: usize| Some(u64::try_from(bytes).unwrap_or(u64::MAX));
+    match event {
+        AgentEvent::Connected => state("connected", Vec::new()),
+        AgentEvent::Announced(capabilities) => state("announced", capability_names(&capabilities)),
+        AgentEvent::Disconnected => state("disconnected", Vec::new()),
+        AgentEvent::Offered { selection, kinds } => {
+            let kinds = kinds.iter().map(ToString::to_string).collect();
+            clipboard("offered", selection, kinds, None, None, None)
+        }
+        AgentEvent::Withdrawn { selection } => {
+            clipboard("withdrawn", selection, Vec::new(), None, None, None)
+        }
+        AgentEvent::Fetched { selection, data: Ok(data) } => {
+            let hash = format!("sha256:{:x}", Sha256::digest(&data));
+            clipboard("fetched", selection, Vec::new(), count(data.len()), Some(hash), None)
+        }
+        AgentEvent::Fetched { selection, data: Err(why) } => {
+            clipboard("not_fetched", selection, Vec::new(), None, None, Some(why.to_string()))
+        }
+        AgentEvent::Taken { selection, bytes } => {
+            clipboard("taken", selection, Vec::new(), count(bytes), None, None)
+        }
+        AgentEvent::Replied { to, is_done } => Body::AgentReplied { to, is_done },
     }
 }
 

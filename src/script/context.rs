@@ -196,7 +196,18 @@ impl Context {
     /// Writes the screen to `screenshots/NN-name.png` and returns the path relative to the attempt's folder.
     /// `Ok(None)`: there is no screen.
     pub(super) async fn screenshot(&self, name: &str) -> std::io::Result<Option<(PathBuf, u32, u32)>> {
-        let Some(shot) = self.lane.console.as_deref().and_then(Screenshot::take) else { return Ok(None) };
+        match self.lane.console.as_deref().and_then(Screenshot::take) {
+            Some(shot) => self.save_screenshot(name, shot).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a picture that was taken already.
+    pub(super) async fn save_screenshot(
+        &self,
+        name: &str,
+        shot: Screenshot,
+    ) -> std::io::Result<(PathBuf, u32, u32)> {
         let number = self.shots.fetch_add(1, Ordering::Relaxed) + 1;
         let path = PathBuf::from("screenshots").join(format!("{number:02}-{}.png", file_name(name)));
         let target = self.folder.join(&path);
@@ -208,7 +219,7 @@ impl Context {
         .await??;
         let body = Body::Screenshot { path: path.display().to_string(), width, height };
         self.journal.append(Source::Screen, body);
-        Ok(Some((path, width, height)))
+        Ok((path, width, height))
     }
 
     /// A screenshot that must not change the outcome: what went wrong with it is only logged.

@@ -1,17 +1,19 @@
 //! `t.keyboard`.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::{Table, UserData, UserDataMethods, Value};
+use mlua::{LuaSerdeExt as _, Table, UserData, UserDataMethods, Value};
 
 use super::console_call::ConsoleCall;
-use super::context::millis;
+use super::context::{Wait, millis};
 use super::failure::Failure;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use crate::console::layout::Layout;
-use crate::console::{Scancode, typing};
-use crate::journal::{Body, Source};
+use crate::console::{LockLights, Scancode, typing};
+use crate::journal::{Body, Event, Source};
 use crate::lane::handle::Capability;
 use crate::near::nearest;
 
@@ -20,7 +22,12 @@ pub(super) struct KeyboardSkin;
 
 impl UserData for KeyboardSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        refuse_unknown(methods, "keyboard", &["press", "down", "up", "type", "paste", "layout"]);
+        refuse_unknown(
+            methods,
+            "keyboard",
+            &["press", "down", "up", "type", "paste", "layout", "leds", "set_leds", "wait_for_leds"],
+        );
+        add_leds(methods);
         methods.add_async_method("press", |lua, _, (key, options): (Value, Option<Table>)| {
             let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:press");
             let prepared = call.prepare(|| {
@@ -112,6 +119,110 @@ impl UserData for KeyboardSkin {
             }
             Ok(call.context.layout().name)
         });
+    }
+}
+
+fn add_leds<M: UserDataMethods<KeyboardSkin>>(methods: &mut M) {
+    methods.add_method("leds", |lua, _, ()| {
+        let call = ConsoleCall::new(lua, Capability::Keyboard, "keyboard:leds");
+        let lights = call.console()?.lock_lights();
+        lights.map(|lights| lua.to_value(&lights)).transpose()
+    });
+    methods.add_async_method("set_leds", |lua, _, options: Table| {
+        let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:set_leds");
+        let prepared = call.prepare(|| {
+            let options = Options::new("keyboard:set_leds", Some(options), &["caps", "num", "scroll"])?;
+            WantedLights::of(&options)
+        });
+        async move {
+            let (wanted, console) = (prepared?, call.console()?);
+            let lights = wanted.over(console.lock_lights().unwrap_or_default());
+            call.done(console.set_lock_lights(lights))?;
+            let LockLights { caps, num, scroll } = lights;
+            call.context.journal.append(Source::Keyboard, Body::LedsSent { caps, num, scroll });
+            console.flushed().await;
+            Ok(())
+        }
+    });
+    methods.add_async_method("wait_for_leds", |lua, _, options: Table| {
+        let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:wait_for_leds");
+        let prepared = call.prepare(|| {
+            let options =
+                Options::new("keyboard:wait_for_leds", Some(options), &["caps", "num", "scroll", "timeout"])?;
+            Ok((WantedLights::of(&options)?, options.seconds("timeout")?))
+        });
+        async move {
+            let (wanted, timeout) = prepared?;
+            let console = call.console()?;
+            let journal = &call.context.journal;
+            let news = journal.after(Source::Keyboard, call.context.cursor(Source::Keyboard));
+            let is_news = news.iter().filter_map(|event| lights_in(event)).any(|lights| wanted.are(lights));
+            // Lights are a state: what was seen and taken before still holds.
+            if !is_news && console.lock_lights().is_some_and(|lights| wanted.are(lights)) {
+                return Ok(());
+            }
+            let wait = Wait {
+                call: "keyboard:wait_for_leds",
+                wanted: wanted.to_string(),
+                source: Source::Keyboard,
+                timeout,
+                place: call.place.clone(),
+                seen: &lights_seen,
+            };
+            wait.run(&call.context, |event| lights_in(event).filter(|lights| wanted.are(*lights))).await?;
+            Ok(())
+        }
+    });
+}
+
+/// Lights as a script wants them; others are free.
+#[derive(Clone, Copy)]
+struct WantedLights {
+    caps: Option<bool>,
+    num: Option<bool>,
+    scroll: Option<bool>,
+}
+
+impl WantedLights {
+    fn of(options: &Options) -> Result<Self, Failure> {
+        let (caps, num) = (options.boolean("caps")?, options.boolean("num")?);
+        Ok(Self { caps, num, scroll: options.boolean("scroll")? })
+    }
+
+    fn over(self, lights: LockLights) -> LockLights {
+        LockLights {
+            caps: self.caps.unwrap_or(lights.caps),
+            num: self.num.unwrap_or(lights.num),
+            scroll: self.scroll.unwrap_or(lights.scroll),
+        }
+    }
+
+    fn are(self, lights: LockLights) -> bool {
+        self.over(lights) == lights
+    }
+}
+
+impl fmt::Display for WantedLights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lights = [("caps", self.caps), ("num", self.num), ("scroll", self.scroll)];
+        let wanted = lights.iter().filter_map(|(name, light)| Some(format!("{name} = {}", (*light)?)));
+        write!(f, "{{ {} }}", wanted.collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn lights_in(event: &Event) -> Option<LockLights> {
+    match event.body {
+        Body::KeyboardLeds { caps, num, scroll } => Some(LockLights { caps, num, scroll }),
+        _ => None,
+    }
+}
+
+fn lights_seen(events: &[Arc<Event>]) -> String {
+    match events.iter().filter_map(|event| lights_in(event)).last() {
+        Some(LockLights { caps, num, scroll }) => {
+            format!("the lights are caps = {caps}, num = {num}, scroll = {scroll}")
+        }
+        None => "the lights have not changed since the last match".to_owned(),
     }
 }
 

@@ -8,11 +8,13 @@ use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 use serde_json::{Value as Json, json};
 use visual_digest::Digest;
 
+use super::console_call::ConsoleCall;
 use super::context::{Context, Wait, caller};
 use super::failure::Failure;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use super::values::{from_json, to_matcher, to_pattern};
+use crate::console::{Area, Console, Head, Pointer, Screenshot, Traffic};
 use crate::journal::matching::{Comparison, Matcher, show};
 use crate::journal::{Body, Cursor, Event, Source};
 use crate::lane::handle::Capability;
@@ -308,28 +310,96 @@ fn lines_seen(events: &[Arc<Event>]) -> String {
     }
 }
 
+fn head_json(head: &Head) -> Json {
+    let Area { left, top, right, bottom } = head.area;
+    json!({ "display": head.display, "x": left, "y": top, "width": right - left, "height": bottom - top })
+}
+
+/// The monitor that a call names by its place in `screen:heads()`.
+fn head_of(call: &ConsoleCall, console: &dyn Console, options: &Options) -> Result<Option<Head>, Failure> {
+    const MOST: u32 = 256;
+    let Some(number) = options.whole("head", 1, MOST)? else { return Ok(None) };
+    let heads = console.heads();
+    let head = usize::try_from(number).ok().and_then(|number| heads.get(number.checked_sub(1)?));
+    head.copied().map(Some).ok_or_else(|| {
+        let count = heads.len();
+        let heads = if count == 1 { "head" } else { "heads" };
+        Failure::usage(format!(
+            "{}: there is no head {number}, the screen has {count} {heads} now",
+            call.name
+        ))
+        .hint("a head that the guest has not switched on is not there; `screen:heads()` lists those that are")
+    })
+}
+
+fn pointer_json(pointer: &Pointer) -> Json {
+    let mut json = json!({ "x": pointer.x, "y": pointer.y, "visible": pointer.is_visible });
+    if let Some(shape) = &pointer.shape {
+        json["width"] = json!(shape.width);
+        json["height"] = json!(shape.height);
+        json["hot_x"] = json!(shape.hot_x);
+        json["hot_y"] = json!(shape.hot_y);
+        json["hash"] = json!(shape.hash());
+    }
+    json
+}
+
 /// `t.screen`.
 pub(super) struct ScreenSkin;
 
 impl UserData for ScreenSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable"]);
-        methods.add_async_method("screenshot", |lua, _, name: Option<String>| {
-            let place = caller(&lua);
-            let context = Context::of(&lua);
+        refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable", "heads", "cursor", "stats"]);
+        methods.add_method("heads", |lua, _, ()| {
+            let call = ConsoleCall::new(lua, Capability::Screen, "screen:heads");
+            let heads: Vec<Json> = call.console()?.heads().iter().map(head_json).collect();
+            from_json(lua, &Json::Array(heads))
+        });
+        methods.add_method("cursor", |lua, _, options: Option<Table>| {
+            let call = ConsoleCall::new(lua, Capability::Screen, "screen:cursor");
+            let console = call.console()?;
+            let display = call.prepare(|| {
+                let options = Options::new("screen:cursor", options, &["head"])?;
+                let head = head_of(&call, &*console, &options)?;
+                // The first of a screen that is off is the first all the same.
+                Ok(head.map_or(0, |head| head.display))
+            })?;
+            let Some(pointer) = console.pointer(display) else { return Ok(Value::Nil) };
+            from_json(lua, &pointer_json(&pointer))
+        });
+        methods.add_method("stats", |lua, _, ()| {
+            let call = ConsoleCall::new(lua, Capability::Screen, "screen:stats");
+            let channels = call.console()?.traffic();
+            let mut all = Traffic::default();
+            channels.values().for_each(|traffic| all.add(traffic));
+            let mut stats = to_plain_json(&all)?;
+            stats["channels"] = to_plain_json(&channels)?;
+            from_json(lua, &stats)
+        });
+        methods.add_async_method("screenshot", |lua, _, (name, options): (Option<String>, Option<Table>)| {
+            let call = ConsoleCall::new(&lua, Capability::Screen, "screen:screenshot");
+            let shot = call.console().and_then(|console| {
+                call.prepare(|| {
+                    let options = Options::new("screen:screenshot", options, &["head"])?;
+                    let shot = match head_of(&call, &*console, &options)? {
+                        Some(head) => Screenshot::take_head(&*console, &head),
+                        None => Screenshot::take(&*console),
+                    };
+                    shot.ok_or_else(|| {
+                        Failure::usage("screen:screenshot: the screen is off: there is no surface")
+                            .hint("wait for the screen first, e.g. `screen:wait_for_stable()`")
+                    })
+                })
+            });
             async move {
                 let name = name.as_deref().unwrap_or("screenshot");
-                let result = context.require("screen:screenshot", Capability::Screen);
-                result.map_err(|failure| context.raise(failure.at(place.clone())))?;
-                let failure = match context.screenshot(name).await {
-                    Ok(Some((path, width, height))) => {
-                        return from_json(&lua, &json!({ "path": path, "width": width, "height": height }));
-                    }
-                    Ok(None) => Failure::usage("screen:screenshot: the screen is off: there is no surface")
-                        .hint("wait for the screen first, e.g. `screen:wait_for_stable()`"),
-                    Err(error) => Failure::usage(format!("screen:screenshot: cannot be saved: {error}")),
-                };
-                Err(context.raise(failure.at(place)))
+                let saved = call.context.save_screenshot(name, shot?).await;
+                let (path, width, height) = call.prepare(|| {
+                    let unsaved =
+                        |error| Failure::usage(format!("screen:screenshot: cannot be saved: {error}"));
+                    saved.map_err(unsaved)
+                })?;
+                from_json(&lua, &json!({ "path": path, "width": width, "height": height }))
             }
         });
         methods.add_async_method("wait_for_stable", |lua, _, options: Option<Table>| {

@@ -30,6 +30,7 @@ pub mod vv;
 pub mod wire;
 
 pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
+pub use channel::{AgentError, AgentEvent, AgentState, NotFetched, capability_names};
 pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;
@@ -39,6 +40,7 @@ pub use session::{
 pub use surface::{CursorShape, Surface};
 pub use ticket::{Password, TicketError};
 pub use transport::Endpoint;
+pub use wire::agent::{ClipboardKind, Selection};
 pub use wire::base::Severity;
 pub use wire::link::{ChannelId, ChannelType};
 pub use wire::types::Rect;

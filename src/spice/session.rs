@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{
-    Compression, Counters, CursorChannel, CursorState, DisplayChannel, InputsChannel, KeyCode, KeyCodeError,
-    Machine, Monitor, Motion,
+    AgentError, AgentEvent, AgentState, Compression, Counters, CursorChannel, CursorState, DisplayChannel,
+    InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion,
 };
 use super::driver::{Request, lock};
 use super::limits::Limits;
@@ -22,6 +22,7 @@ use super::supervisor;
 use super::surface::Surface;
 use super::ticket::Password;
 use super::transport::Endpoint;
+use super::wire::agent::Selection;
 use super::wire::base::Severity;
 use super::wire::link::ChannelId;
 use super::wire::types::Rect;
@@ -120,6 +121,8 @@ pub enum SessionEvent {
     },
     /// The guest's lock lights: 1 scroll, 2 num, 4 caps.
     KeyboardModifiers(u16),
+    /// The guest's agent came, went, or said something.
+    Agent(AgentEvent),
     /// The server has something to say to people.
     Notice {
         /// How bad it is.
@@ -274,9 +277,10 @@ pub struct Session {
 /// The open channels, as the supervisor hands them over.
 #[derive(Default)]
 pub(super) struct Channels {
+    pub(super) main: Option<(Arc<Mutex<MainChannel>>, mpsc::UnboundedSender<Request<MainChannel>>)>,
     pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
     pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
-    pub(super) cursor: Option<Arc<Mutex<CursorChannel>>>,
+    pub(super) cursors: BTreeMap<u8, Arc<Mutex<CursorChannel>>>,
     pub(super) counted: Vec<(ChannelId, Arc<dyn CountersSource>)>,
 }
 
@@ -346,6 +350,11 @@ impl Session {
         self.request(Request::Change(Box::new(move |inputs| inputs.mouse_release(button))))
     }
 
+    /// Queues a wish for the guest's lock lights: 1 scroll, 2 num, 4 caps. The server presses lock keys until they are so.
+    pub fn set_keyboard_modifiers(&self, modifiers: u16) -> Result<(), SessionError> {
+        self.request(Request::Change(Box::new(move |inputs| inputs.set_modifiers(modifiers))))
+    }
+
     /// Resolves when everything queued so far has been written to the socket; fails when it cannot be any more.
     pub fn inputs_flushed(&self) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         let (done, flushed) = oneshot::channel();
@@ -390,9 +399,57 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// The pointer as the guest's device has it; `None` when there is no cursor channel. It is on no surface.
-    pub fn cursor(&self) -> Option<CursorState> {
-        self.inner.channels.cursor.as_ref().map(|cursor| lock(cursor).state().clone())
+    /// The visible parts of all surfaces: by display channel, in the server's order.
+    pub fn heads(&self) -> Vec<(u8, Monitor)> {
+        let displays = self.inner.channels.displays.iter();
+        displays
+            .flat_map(|(id, display)| lock(display).monitors().into_iter().map(|head| (*id, head)))
+            .collect()
+    }
+
+    /// The pointer as the guest's device of that number has it; `None` when there is no such cursor channel. It is on no
+    /// surface.
+    pub fn cursor(&self, channel_id: u8) -> Option<CursorState> {
+        self.inner.channels.cursors.get(&channel_id).map(|cursor| lock(cursor).state().clone())
+    }
+
+    /// What is known of the guest's agent.
+    pub fn agent(&self) -> AgentState {
+        let main = self.inner.channels.main.as_ref();
+        main.map(|(main, _)| lock(main).agent().clone()).unwrap_or_default()
+    }
+
+    /// Offers text to the guest, which gets it when it asks for it.
+    pub fn agent_copy(&self, selection: Selection, text: &str) -> Result<(), AgentError> {
+        self.on_main(|main| main.agent_copy(selection, text.as_bytes().into()))
+    }
+
+    /// Asks for the text that the guest offers; it comes as [`AgentEvent::Fetched`], or never.
+    pub fn agent_fetch(&self, selection: Selection) -> Result<(), AgentError> {
+        self.on_main(|main| main.agent_fetch(selection))
+    }
+
+    /// The text that was fetched last, as the guest sent it.
+    pub fn agent_fetched(&self, selection: Selection) -> Option<Arc<[u8]>> {
+        lock(&self.inner.channels.main.as_ref()?.0).agent_fetched(selection)
+    }
+
+    /// Asks for one monitor of this size.
+    pub fn agent_resize(&self, width: u32, height: u32) -> Result<(), AgentError> {
+        self.on_main(|main| main.agent_resize(vec![(width, height)]))
+    }
+
+    /// Has the main channel do something, and its task send what comes of it.
+    fn on_main(
+        &self,
+        act: impl FnOnce(&mut MainChannel) -> Result<(), AgentError>,
+    ) -> Result<(), AgentError> {
+        let (main, requests) = self.inner.channels.main.as_ref().ok_or(AgentError::Closed)?;
+        if requests.is_closed() {
+            return Err(AgentError::Closed);
+        }
+        act(&mut lock(main))?;
+        requests.send(Request::Change(Box::new(|_| {}))).map_err(|_| AgentError::Closed)
     }
 
     /// Whether a screen that is destroyed and created anew, as large as before, keeps its pixels.

@@ -108,7 +108,7 @@ impl Supervisor {
                 }
                 Opened::Cursor(channel, machine) => {
                     channels.counted.push((channel, Arc::clone(&machine) as _));
-                    channels.cursor = Some(machine);
+                    channels.cursors.insert(channel.id, machine);
                 }
             }
         }
@@ -131,12 +131,13 @@ impl Supervisor {
         let machine = Arc::new(Mutex::new(MainChannel::new()));
         channels.counted.push((ChannelId::MAIN, Arc::clone(&machine) as _));
         let (says, setup) = mpsc::unbounded_channel();
+        let (requests, requested) = mpsc::unbounded_channel();
+        channels.main = Some((Arc::clone(&machine), requests));
         let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
         self.tasks.spawn(async move {
             let sink =
                 |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
-            let end =
-                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            let end = drive(stream, &machine, options.limits.message_bytes, requested, sink, cancel).await;
             (ChannelId::MAIN, end)
         });
         Ok(setup)
@@ -343,15 +344,13 @@ fn no_requests<M>() -> mpsc::UnboundedReceiver<Request<M>> {
     mpsc::unbounded_channel().1
 }
 
-/// Displays, and the first inputs and cursor channel: an open channel that nobody reads blocks the machine.
+/// Displays with their cursors, and the first inputs channel: an open channel that nobody reads blocks the machine.
 fn wanted(listed: &[ChannelId]) -> Vec<ChannelId> {
     let mut wanted: Vec<ChannelId> = Vec::new();
     for channel in listed {
         let is_wanted = match channel.channel_type {
-            ChannelType::DISPLAY => !wanted.contains(channel),
-            kind @ (ChannelType::INPUTS | ChannelType::CURSOR) => {
-                !wanted.iter().any(|w| w.channel_type == kind)
-            }
+            ChannelType::DISPLAY | ChannelType::CURSOR => !wanted.contains(channel),
+            ChannelType::INPUTS => !wanted.iter().any(|w| w.channel_type == ChannelType::INPUTS),
             _ => false,
         };
         if is_wanted {
@@ -384,7 +383,8 @@ fn main_event(event: MainEvent, events: &Events, setup: &mpsc::UnboundedSender<S
         MainEvent::MouseMode { is_client_supported, is_client } => {
             events.send(SessionEvent::MouseMode { client_supported: is_client_supported, client: is_client })
         }
-        MainEvent::Agent(_) | MainEvent::Name(_) => return,
+        MainEvent::Agent(event) => events.send(SessionEvent::Agent(event)),
+        MainEvent::Name(_) => return,
         MainEvent::Base(event) => events.send(base_event(ChannelId::MAIN, event)),
     };
 }

@@ -9,7 +9,7 @@ use super::{BaseEvent, ChannelError, Counters, Machine};
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::inputs::InputsMessage;
 use crate::spice::wire::inputs::client::{
-    KeyDown, KeyUp, MouseMotion, MousePosition, MousePress, MouseRelease,
+    KeyDown, KeyModifiers, KeyUp, MouseMotion, MousePosition, MousePress, MouseRelease,
 };
 
 /// The inputs channel's state. Performs no IO; the caller moves the bytes.
@@ -118,6 +118,11 @@ impl InputsChannel {
     /// Queues a release.
     pub fn key_up(&mut self, key: KeyCode) {
         self.base.send(&KeyUp { code: key.up() });
+    }
+
+    /// Queues a wish for the lock lights, an or of `wire::inputs::modifier`.
+    pub fn set_modifiers(&mut self, modifiers: u16) {
+        self.base.send(&KeyModifiers { modifiers });
     }
 
     /// Queues a motion. While the server has too many to take in, the next ones become one.

@@ -1,19 +1,26 @@
 //! The main channel: opens the session and learns which channels there are.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::agent::{Agent, AgentError, AgentEvent, AgentState};
 use super::base::{Base, printable};
 use super::{BaseEvent, ChannelError, Counters, Machine};
+use crate::spice::wire::agent::Selection;
+use crate::spice::wire::bytes::Rest;
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::link::Capabilities;
 use crate::spice::wire::link::ChannelId;
-use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError, MouseModeRequest};
+use crate::spice::wire::main::client::{
+    AgentData, AgentStart, AttachChannels, MigrateConnectError, MouseModeRequest,
+};
 use crate::spice::wire::main::{MainMessage, capability, mouse_mode};
 
 /// The main channel's state. Performs no IO; the caller moves the bytes.
 #[derive(Debug)]
 pub struct MainChannel {
     base: Base<MainEvent>,
+    agent: Agent,
     is_initialised: bool,
 }
 
@@ -34,8 +41,8 @@ pub enum MainEvent {
         /// Absolute positions are taken now.
         is_client: bool,
     },
-    /// The guest agent came (true) or went.
-    Agent(bool),
+    /// See [`AgentEvent`].
+    Agent(AgentEvent),
     /// The machine's name.
     Name(String),
     /// See [`BaseEvent`].
@@ -51,12 +58,62 @@ impl From<BaseEvent> for MainEvent {
 impl MainChannel {
     /// The state right after the link.
     pub fn new() -> Self {
-        Self { base: Base::new(), is_initialised: false }
+        Self { base: Base::new(), agent: Agent::default(), is_initialised: false }
     }
 
     /// Capabilities to link with. Those for migration are left out, so the server does not ask for any part in it.
     pub fn capabilities() -> Capabilities {
         Capabilities::of(&[capability::NAME_AND_UUID, capability::AGENT_CONNECTED_TOKENS])
+    }
+
+    /// What is known of the guest's agent.
+    pub fn agent(&self) -> &AgentState {
+        self.agent.state()
+    }
+
+    /// Offers text to the guest's agent, which gets it when it asks for it.
+    ///
+    /// # Errors
+    /// There is no agent, or none that takes it.
+    pub fn agent_copy(&mut self, selection: Selection, text: Arc<[u8]>) -> Result<(), AgentError> {
+        self.agent.copy(selection, text).map(|()| self.serve_agent())
+    }
+
+    /// Asks the guest's agent for the text it offers; it comes as [`AgentEvent::Fetched`], or never.
+    ///
+    /// # Errors
+    /// There is no agent, or it offers no text.
+    pub fn agent_fetch(&mut self, selection: Selection) -> Result<(), AgentError> {
+        self.agent.fetch(selection).map(|()| self.serve_agent())
+    }
+
+    /// The text that was fetched last.
+    pub fn agent_fetched(&self, selection: Selection) -> Option<Arc<[u8]>> {
+        self.agent.fetched(selection)
+    }
+
+    /// Asks for monitors of these widths and heights.
+    ///
+    /// # Errors
+    /// There is no agent.
+    pub fn agent_resize(&mut self, monitors: Vec<(u32, u32)>) -> Result<(), AgentError> {
+        self.agent.resize(monitors).map(|()| self.serve_agent())
+    }
+
+    /// Passes on what the agent's part has to send and to tell.
+    fn serve_agent(&mut self) {
+        while let Some(chunk) = self.agent.poll_chunk() {
+            self.base.send(&AgentData { data: Rest(&chunk) });
+        }
+        while let Some(event) = self.agent.poll_event() {
+            self.base.report(MainEvent::Agent(event));
+        }
+        self.agent.take_left_out().iter().for_each(|what| self.base.unsupported(what));
+    }
+
+    fn connect_agent(&mut self) {
+        self.base.send(&AgentStart { num_tokens: Agent::GRANTED });
+        self.agent.connect();
     }
 
     fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
@@ -70,30 +127,36 @@ impl MainChannel {
                 }
                 self.is_initialised = true;
                 self.base.report(MainEvent::Init { session_id: init.session_id });
-                if init.agent_connected != 0 {
-                    self.base.report(MainEvent::Agent(true));
-                }
                 self.base.send(&AttachChannels {});
+                self.agent.set_tokens(init.agent_tokens);
+                if init.agent_connected != 0 {
+                    self.connect_agent();
+                }
                 let word = |mode| u16::try_from(mode).unwrap_or(0);
                 self.report_mouse_mode(word(init.supported_mouse_modes), word(init.current_mouse_mode));
             }
             Some(MainMessage::ChannelsList(list)) => self.base.report(MainEvent::Channels(list.channels)),
             Some(MainMessage::MouseMode(mode)) => self.report_mouse_mode(mode.supported, mode.current),
             Some(MainMessage::Name(message)) => self.base.report(MainEvent::Name(printable(message.name.0))),
-            Some(MainMessage::AgentConnected(_) | MainMessage::AgentConnectedTokens(_)) => {
-                self.base.report(MainEvent::Agent(true));
+            Some(MainMessage::AgentConnected(_)) => self.connect_agent(),
+            Some(MainMessage::AgentConnectedTokens(message)) => {
+                self.agent.set_tokens(message.num_tokens);
+                self.connect_agent();
             }
-            Some(MainMessage::AgentDisconnected(_)) => self.base.report(MainEvent::Agent(false)),
+            Some(MainMessage::AgentDisconnected(_)) => self.agent.disconnect(),
+            Some(MainMessage::AgentToken(message)) => self.agent.add_tokens(message.num_tokens),
+            Some(MainMessage::AgentData(message)) => {
+                self.agent
+                    .handle_data(message.data.0)
+                    .map_err(|error| self.base.decode_error(name, error))?;
+            }
             Some(MainMessage::MigrateBegin(_) | MainMessage::MigrateBeginSeamless(_)) => {
                 self.base.unsupported(name);
                 self.base.send(&MigrateConnectError {});
             }
             Some(MainMessage::MigrateSwitchHost(_)) => self.base.unsupported(name),
-            // Nothing is said to the agent, so its tokens and its words are of no use here.
             Some(
-                MainMessage::AgentData(_)
-                | MainMessage::AgentToken(_)
-                | MainMessage::MultiMediaTime(_)
+                MainMessage::MultiMediaTime(_)
                 | MainMessage::Uuid(_)
                 | MainMessage::MigrateCancel(_)
                 | MainMessage::MigrateEnd(_)
@@ -102,6 +165,7 @@ impl MainChannel {
             ) => {}
             None => self.base.unsupported(&format!("message type {kind}")),
         }
+        self.serve_agent();
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! [`Machine`] is what all four have in common. Start with [`MainChannel`] (what a session is) or
 //! [`DisplayChannel`] (where pixels come from).
 
+mod agent;
 mod base;
 mod cursor;
 mod display;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
+pub use agent::{AgentError, AgentEvent, AgentState, NotFetched, capability_names};
 pub use cursor::{CursorChannel, CursorState};
 pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions, Monitor};
 pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError, Motion};

@@ -384,10 +384,6 @@ fn main_attaches_to_its_channels_once_it_is_initialised() {
     let channels = vec![ChannelId { channel_type: ChannelType::DISPLAY, id: 0 }];
     pair.send(&main::ChannelsList { channels: channels.clone() });
     pair.send(&main::MouseMode { supported: 3, current: 2 });
-    pair.send(&main::AgentConnectedTokens { num_tokens: 10 });
-    pair.send(&main::AgentToken { num_tokens: 3 });
-    pair.send(&main::AgentData { data: Rest(&[0; 20]) });
-    pair.send(&main::AgentDisconnected { error_code: 0 });
     assert_eq!(
         pair.events(),
         [
@@ -395,11 +391,9 @@ fn main_attaches_to_its_channels_once_it_is_initialised() {
             MainEvent::MouseMode { is_client_supported: true, is_client: false },
             MainEvent::Channels(channels),
             MainEvent::MouseMode { is_client_supported: true, is_client: true },
-            MainEvent::Agent(true),
-            MainEvent::Agent(false),
         ]
     );
-    assert_eq!(pair.received(), [], "nothing is said to the agent");
+    assert_eq!(pair.received(), [], "without an agent nothing is said to it");
     assert!(matches!(pair.try_send(&init), Err(ChannelError::Unexpected { problem: "twice", .. })));
 }
 
@@ -583,4 +577,11 @@ fn shapes_of_the_cursor_are_kept_and_forgotten() {
     assert!(pair.try_send(&set(cursor::Cursor::CACHE_ME, 512, &[0; 4])).is_err());
     pair.send(&cursor::InvalAll {});
     pair.send(&set(cursor::Cursor::CACHE_ME, 512, &[0; 4]));
+}
+
+#[test]
+fn a_wish_for_lights_is_one_message() {
+    let mut pair = Pair::new(InputsChannel::new());
+    pair.client.set_modifiers(6);
+    assert_eq!(pair.received(), [(103, vec![6, 0])]);
 }

@@ -9,6 +9,7 @@
 //! channel you care about. Numbers are little-endian and packed; a pointer is an offset from the first
 //! byte of the body.
 
+pub mod agent;
 pub mod base;
 pub mod bytes;
 pub mod cursor;

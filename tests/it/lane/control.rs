@@ -317,13 +317,22 @@ async fn a_mouse_reaches_the_machine() {
 }
 
 /// A lane that is up, with a scenario after the other on it.
-struct Machine {
-    lane: Lane,
-    journal: Journal,
-    folder: TempDir,
+pub(super) struct Machine {
+    pub(super) lane: Lane,
+    pub(super) journal: Journal,
+    pub(super) folder: TempDir,
 }
 
 impl Machine {
+    /// A lane whose profile may name `rom.bin`, which is `image`.
+    pub(super) async fn with_profile(text: &str, image: &[u8]) -> Option<Self> {
+        let platform = platform_or_skip("a lane of this profile").await?;
+        let (folder, journal) = (tempfile::tempdir().unwrap(), Journal::new());
+        std::fs::write(folder.path().join("rom.bin"), image).unwrap();
+        let lane = Self::boot(&platform, text, &["query-*", "screendump"], folder.path(), &journal).await;
+        Some(Self { lane, journal, folder })
+    }
+
     async fn with_guest(device: &str) -> Option<Self> {
         let platform = platform_or_skip(device).await?;
         let (folder, journal) = (tempfile::tempdir().unwrap(), Journal::new());
@@ -335,13 +344,19 @@ impl Machine {
         let platform = platform_or_skip("a ROM").await?;
         let (folder, journal) = (tempfile::tempdir().unwrap(), Journal::new());
         std::fs::write(folder.path().join("rom.bin"), rom()).unwrap();
-        let lane = Self::boot_rom(&platform, allowed, folder.path(), &journal).await;
+        let lane = Self::boot(&platform, ROM_LANE, allowed, folder.path(), &journal).await;
         Some(Self { lane, journal, folder })
     }
 
-    async fn boot_rom(platform: &Platform, allowed: &[&str], folder: &Path, journal: &Journal) -> Lane {
+    async fn boot(
+        platform: &Platform,
+        text: &str,
+        allowed: &[&str],
+        folder: &Path,
+        journal: &Journal,
+    ) -> Lane {
         let file = folder.join("rom.toml");
-        let mut profile = Profile::parse("rom", ROM_LANE, &file, folder).unwrap().qemu().unwrap();
+        let mut profile = Profile::parse("rom", text, &file, folder).unwrap().qemu().unwrap();
         profile.qmp_allow = QmpAllow(allowed.iter().map(|one| (*one).to_owned()).collect());
         let acceleration = resolve_acceleration(profile.machine.accel, platform, None).unwrap();
         let plan = plan(&profile, platform, &acceleration).unwrap();
@@ -365,14 +380,14 @@ impl Machine {
         run_attempt(options).await
     }
 
-    async fn plays(&self, body: &str) {
+    pub(super) async fn plays(&self, body: &str) {
         let outcome = self.play(body).await;
         if let Outcome::Failed(failure, _) = outcome {
             panic!("{failure}\n{}", self.story());
         }
     }
 
-    async fn fails(&self, body: &str) -> Failure {
+    pub(super) async fn fails(&self, body: &str) -> Failure {
         match self.play(body).await {
             Outcome::Failed(failure, _) => *failure,
             Outcome::Passed => panic!("it passed: {body}"),
@@ -384,7 +399,7 @@ impl Machine {
         screendump::compare(&self.lane, self.folder.path(), what).await;
     }
 
-    async fn ends(self) {
+    pub(super) async fn ends(self) {
         self.lane.down(TeardownConfig::default()).await;
     }
 

@@ -7,6 +7,7 @@
 
 mod argv;
 mod attach;
+mod console;
 mod control;
 mod foreign;
 mod kvm;

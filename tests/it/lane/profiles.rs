@@ -508,7 +508,7 @@ async fn qemu_accepts_the_argvs_of_the_golden_profiles() {
     for name in ["old.img", "older.img"] {
         file(&format!("scenarios/lanes/{name}"), &raw);
     }
-    for name in ["everything", "headless", "kernel", "pc-bios", "pc-flash"] {
+    for name in ["desktop", "everything", "headless", "kernel", "pc-bios", "pc-flash"] {
         let text =
             fs::read_to_string(root().join("fixtures/argv/profiles").join(format!("{name}.toml"))).unwrap();
         let text = text

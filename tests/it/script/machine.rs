@@ -1,11 +1,14 @@
 //! A lane without a machine: what a scenario sees is what the test appends to the journal.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use backstaff::console::{Console, ConsoleError, MouseAction, Scancode};
+use backstaff::console::{
+    Console, ConsoleError, LockLights, MouseAction, Pointer, PointerShape, Scancode, Traffic,
+};
 use backstaff::journal::{Body, Journal, Source};
 use backstaff::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
 use backstaff::script::{AttemptOptions, Outcome, Script, load, run_attempt};
@@ -70,7 +73,7 @@ impl TestMachine {
             lane: LaneHandle {
                 name: "test".to_owned(),
                 capabilities: Capability::ALL.into_iter().collect(),
-                console: Some(Arc::new(TestConsole { keys: Arc::clone(&self.keys) })),
+                console: Some(Arc::new(TestConsole::new(self))),
                 control: None,
                 ended: self.ended.subscribe(),
             },
@@ -92,6 +95,14 @@ pub(crate) fn failure(outcome: Outcome) -> Box<backstaff::script::Failure> {
 
 struct TestConsole {
     keys: Arc<Mutex<Vec<String>>>,
+    lights: Mutex<Option<LockLights>>,
+    journal: Journal,
+}
+
+impl TestConsole {
+    fn new(machine: &TestMachine) -> Self {
+        Self { keys: Arc::clone(&machine.keys), lights: Mutex::new(None), journal: machine.journal.clone() }
+    }
 }
 
 impl Console for TestConsole {
@@ -126,6 +137,31 @@ impl Console for TestConsole {
     fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool {
         look(Frame::new(8, 8, 32, &[0; 256]).unwrap());
         true
+    }
+
+    fn pointer(&self, _display: u8) -> Option<Pointer> {
+        let pixels = vec![0xff; 4];
+        let shape = Some(PointerShape { width: 1, height: 1, hot_x: 0, hot_y: -1, pixels });
+        Some(Pointer { x: 3, y: -4, is_visible: true, shape })
+    }
+
+    fn lock_lights(&self) -> Option<LockLights> {
+        *self.lights.lock().unwrap()
+    }
+
+    /// A guest that heeds at once.
+    fn set_lock_lights(&self, lights: LockLights) -> Result<(), ConsoleError> {
+        *self.lights.lock().unwrap() = Some(lights);
+        let LockLights { caps, num, scroll } = lights;
+        self.journal.append(Source::Keyboard, Body::KeyboardLeds { caps, num, scroll });
+        Ok(())
+    }
+
+    fn traffic(&self) -> BTreeMap<String, Traffic> {
+        let images = |count| BTreeMap::from([("QUIC".to_owned(), count)]);
+        let display =
+            |count| Traffic { messages: 10, bytes: 100, images: images(count), ..Traffic::default() };
+        BTreeMap::from([("display 0".to_owned(), display(3)), ("display 1".to_owned(), display(4))])
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -1,4 +1,5 @@
 mod attempt;
+mod evidence;
 mod machine;
 mod meta;
 mod mistakes;

@@ -242,6 +242,9 @@ async fn a_wish_for_raw_images_is_granted_keys_arrive_and_the_end_is_told() {
     session.inputs_flushed().await.expect("written");
     let lit = async { while next(&mut events).await != SessionEvent::KeyboardModifiers(4) {} };
     timeout(BOOT, lit).await.expect("the guest lights the caps lock light");
+    session.set_keyboard_modifiers(0).expect("queued");
+    let out = async { while next(&mut events).await != SessionEvent::KeyboardModifiers(0) {} };
+    timeout(BOOT, out).await.expect("the server has the guest put it out");
     assert_same_screen(&mut qemu, &session, &mut events).await;
     let images: Vec<_> =
         session.stats().channels.iter().flat_map(|stats| stats.counters.images.clone()).collect();

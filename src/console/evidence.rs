@@ -1,0 +1,130 @@
+//! What a console tells beside pixels: the pointer, the lock lights, what came over its channels.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::Area;
+
+/// What a person would see on one monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The number of the graphics device, which is that of its display channel.
+    pub display: u8,
+    /// The surface it shows.
+    pub surface_id: u32,
+    /// The part of it.
+    pub area: Area,
+}
+
+/// The pointer as the guest's device has it. It is on no screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// Where its hot spot is, from the left edge.
+    pub x: i32,
+    /// Where its hot spot is, from the top edge.
+    pub y: i32,
+    /// Whether it is shown.
+    pub is_visible: bool,
+    /// What it looks like, if the guest has said.
+    pub shape: Option<PointerShape>,
+}
+
+/// What a pointer looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PointerShape {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// The pixel that points, from the left edge; may lie outside.
+    pub hot_x: i32,
+    /// The pixel that points, from the top edge; may lie outside.
+    pub hot_y: i32,
+    /// `width * height * 4` bytes in the order B, G, R, alpha.
+    pub pixels: Vec<u8>,
+}
+
+impl PointerShape {
+    /// Which shape it is: `sha256:<hex>` over both sides, the hot spot and the pixels.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.width.to_le_bytes());
+        hash.update(self.height.to_le_bytes());
+        hash.update(self.hot_x.to_le_bytes());
+        hash.update(self.hot_y.to_le_bytes());
+        hash.update(&self.pixels);
+        format!("sha256:{:x}", hash.finalize())
+    }
+}
+
+/// The lock lights of a keyboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct LockLights {
+    /// Caps lock.
+    pub caps: bool,
+    /// Num lock.
+    pub num: bool,
+    /// Scroll lock.
+    pub scroll: bool,
+}
+
+/// What came over one channel so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Messages received.
+    pub messages: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Drawing messages by SPICE name, whether or not they were drawn.
+    pub draws: BTreeMap<String, u64>,
+    /// Images in them by SPICE name of their codec.
+    pub images: BTreeMap<String, u64>,
+    /// What was received but is not supported.
+    pub left_out: BTreeMap<String, u64>,
+}
+
+impl Traffic {
+    /// Adds what came over another channel.
+    pub fn add(&mut self, other: &Self) {
+        self.messages = self.messages.saturating_add(other.messages);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        for (mine, more) in [
+            (&mut self.draws, &other.draws),
+            (&mut self.images, &other.images),
+            (&mut self.left_out, &other.left_out),
+        ] {
+            for (name, count) in more {
+                *mine.entry(name.clone()).or_default() += count;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_is_known_by_its_pixels_and_its_hot_spot() {
+        let shape = PointerShape { width: 1, height: 1, hot_x: 0, hot_y: 0, pixels: vec![1, 2, 3, 4] };
+        assert_eq!(shape.hash(), shape.clone().hash());
+        assert_ne!(shape.hash(), PointerShape { hot_x: 1, ..shape.clone() }.hash());
+        assert_ne!(shape.hash(), PointerShape { pixels: vec![1, 2, 3, 5], ..shape.clone() }.hash());
+        assert!(shape.hash().starts_with("sha256:"));
+    }
+
+    #[test]
+    fn traffic_of_several_channels_adds_up_by_name() {
+        let images = |name: &str, count| BTreeMap::from([(name.to_owned(), count)]);
+        let mut all = Traffic { messages: 1, bytes: 10, images: images("QUIC", 2), ..Traffic::default() };
+        all.add(&Traffic { messages: 2, bytes: 5, images: images("QUIC", 1), ..Traffic::default() });
+        all.add(&Traffic { images: images("LZ_RGB", 4), ..Traffic::default() });
+        assert_eq!((all.messages, all.bytes), (3, 15));
+        assert_eq!(
+            all.images.into_iter().collect::<Vec<_>>(),
+            [("LZ_RGB".to_owned(), 4), ("QUIC".to_owned(), 3)]
+        );
+    }
+}
