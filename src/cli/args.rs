@@ -40,6 +40,8 @@ pub(super) enum ColorChoice {
 pub(super) enum Command {
     /// Run scenarios, each on a fresh lane.
     Run(RunCommand),
+    /// Redraw a recording without a network, and say what is in it.
+    Replay(ReplayCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]
@@ -113,9 +115,38 @@ pub(super) struct RunCommand {
     /// Whether scenarios start from a machine that was saved when it was ready, below `DIR/warm` of `--artifacts`.
     #[arg(long, value_name = "WHEN", default_value = "auto", env = "BACKSTAFF_WARM")]
     pub(super) warm: WarmChoice,
+    /// Record what arrives from the console, for `backstaff replay`; further scenarios add their number, as in
+    /// `boot-2.rec`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+    /// Record also what the guest's agent says, such as the text of its clipboard.
+    #[arg(long, requires = "record")]
+    pub(super) record_agent: bool,
     /// Show only failures and the summary.
     #[arg(short, long)]
     pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 replayed, 1 a channel cannot be replayed to its end, 2 a file cannot be read \
+or written, or usage, 3 it is no recording, or is damaged.\n\nExamples:\n  backstaff run scenarios/smoke.lua \
+--record smoke.rec\n  backstaff replay smoke.rec --screenshots screens\n  backstaff replay smoke.rec --json | jq \
+-r '.screens[-1].sha256'"
+)]
+pub(super) struct ReplayCommand {
+    /// A recording, as `backstaff run --record FILE` makes it.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Write a PNG of every settled screen into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) screenshots: Option<PathBuf>,
+    /// A screen is settled when nothing was drawn for so long in recorded time, or nothing follows.
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
+    pub(super) pause: Duration,
+    /// Print a JSON document instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

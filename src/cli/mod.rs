@@ -9,6 +9,7 @@ mod doctor;
 pub mod exit;
 mod lane;
 mod logging;
+mod replay;
 mod run;
 
 use std::io::IsTerminal as _;
@@ -36,6 +37,7 @@ fn run_command() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
+        Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {

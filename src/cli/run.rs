@@ -14,7 +14,8 @@ use super::exit::ExitCode;
 use crate::lane::AttachEnvironment;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::Terminal;
-use crate::runner::{self, DiscoveryError, Project, ProjectError, RunError, RunOptions};
+use crate::runner::{self, DiscoveryError, Project, ProjectError, RecordConfig, RunError, RunOptions};
+use crate::spice::RecorderOptions;
 
 /// Runs scenarios and reports to stdout.
 pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
@@ -104,6 +105,10 @@ fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
         fail_fast: command.fail_fast,
         warm: command.warm.into(),
         attach: AttachEnvironment::collect(|name| std::env::var_os(name)),
+        record: command.record.map(|file| {
+            let options = RecorderOptions { keeps_agent_data: command.record_agent };
+            RecordConfig { file, options }
+        }),
     })
 }
 

@@ -30,7 +30,9 @@ use crate::console::Console;
 use crate::console::spice::SpiceConsole;
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
-use crate::spice::{CloseReason, ConnectionTarget, Endpoint, Password, SessionOptions, address, vv};
+use crate::spice::{
+    CloseReason, ConnectionTarget, Endpoint, Password, Recorder, SessionOptions, address, vv,
+};
 
 /// A machine that we are attached to. [`AttachedLane::down`] leaves it in order; dropping this leaves it at once.
 pub struct AttachedLane {
@@ -74,9 +76,23 @@ impl AttachedLane {
         journal: &Journal,
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
+        Self::up_recorded(settings, memory, journal, cancel, None).await
+    }
+
+    /// As [`AttachedLane::up`], with a recording of the console.
+    ///
+    /// # Errors
+    /// See [`AttachError`] and [`LaneError`].
+    pub async fn up_recorded(
+        settings: &AttachSettings,
+        memory: &mut AttachMemory,
+        journal: &Journal,
+        cancel: &CancellationToken,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self, LaneError> {
         let mut parts = Parts::default();
         let result = tokio::select! {
-            result = bring_up(settings, memory, journal, &mut parts) => result,
+            result = bring_up(settings, memory, journal, &mut parts, recorder) => result,
             () = cancel.cancelled() => Err(LaneError::Cancelled),
         };
         match result {
@@ -105,6 +121,7 @@ async fn bring_up(
     memory: &mut AttachMemory,
     journal: &Journal,
     parts: &mut Parts,
+    recorder: Option<&Recorder>,
 ) -> Result<LaneHandle, LaneError> {
     state(journal, "starting", Some(settings.name.clone()));
     let console = match &*settings.consoles {
@@ -135,7 +152,8 @@ async fn bring_up(
             closed.cancel();
         }));
     }
-    if let Some((origin, options)) = console {
+    if let Some((origin, mut options)) = console {
+        options.recorder = recorder.cloned();
         let (console, events) =
             SpiceConsole::connect(options).await.map_err(|source| AttachError::Console { origin, source })?;
         let console = Arc::clone(parts.console.insert(console)) as Arc<dyn Console>;

@@ -30,7 +30,7 @@ use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleEvent};
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
-use crate::spice::{Compression, Endpoint, Password, SessionOptions};
+use crate::spice::{Compression, Endpoint, Password, Recorder, SessionOptions};
 
 /// A machine that we started. Dropping it kills it; [`Lane::down`] takes it down in order.
 pub struct Lane {
@@ -74,6 +74,8 @@ pub struct UpOptions<'a> {
     /// Whether the names of sockets and ticket stay in the folder, for others to join. Without them nothing can be left
     /// behind, whatever kills us.
     pub is_joinable: bool,
+    /// Where the console is recorded.
+    pub recorder: Option<&'a Recorder>,
 }
 
 impl Lane {
@@ -88,7 +90,7 @@ impl Lane {
         journal: &Journal,
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
-        let options = UpOptions { plan, folder, start: Start::Boot, is_joinable: false };
+        let options = UpOptions { plan, folder, start: Start::Boot, is_joinable: false, recorder: None };
         Self::up_with(options, journal, cancel).await
     }
 
@@ -165,7 +167,7 @@ async fn bring_up(
     journal: &Journal,
     parts: &mut Parts,
 ) -> Result<LaneHandle, LaneError> {
-    let UpOptions { plan, folder, start, is_joinable } = options;
+    let UpOptions { plan, folder, start, is_joinable, recorder } = options;
     state(journal, "starting", Some(plan.profile.clone()));
     check_inputs(plan)?;
     let ticket = prepare(plan, folder)?;
@@ -201,7 +203,7 @@ async fn bring_up(
     let console = match has_console {
         true => {
             let (console, events) =
-                alive.during("opening the console", connect(plan, folder, ticket)).await?;
+                alive.during("opening the console", connect(plan, folder, ticket, recorder)).await?;
             parts.pumps.console = Some(spawn_console(&console, events, journal, plan));
             Some(Arc::clone(parts.console.insert(console)))
         }
@@ -271,6 +273,7 @@ async fn connect(
     plan: &Plan,
     folder: &Path,
     ticket: Option<String>,
+    recorder: Option<&Recorder>,
 ) -> Result<(Arc<SpiceConsole>, mpsc::UnboundedReceiver<ConsoleEvent>), LaneError> {
     let folder = ShortFolder::open(folder)?;
     let endpoint = match &plan.spice {
@@ -279,6 +282,7 @@ async fn connect(
     };
     let mut options = SessionOptions::new(endpoint);
     options.password = ticket.map(Password::from);
+    options.recorder = recorder.cloned();
     options.compression = Some(match plan.compression {
         SpiceCompression::Off => Compression::Off,
         SpiceCompression::AutoGlz => Compression::AutoGlz,

@@ -8,5 +8,6 @@ pub mod failure;
 pub mod lane;
 pub mod lanes;
 pub mod plan;
+pub mod replay;
 pub mod style;
 pub mod terminal;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::record::Recordings;
 use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
@@ -22,7 +23,7 @@ use crate::lane::teardown::TeardownConfig;
 use crate::lane::warm::WarmStore;
 use crate::lane::warm::store::DEFAULT_LIMIT_BYTES;
 use crate::lane::{
-    AttachEnvironment, AttachSettings, AttachedLane, Lane, LaneError, Plan, Platform, Profile, SimLane,
+    AttachEnvironment, AttachSettings, AttachedLane, LaneError, Plan, Platform, Profile, SimLane,
 };
 use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
 
@@ -40,6 +41,7 @@ pub(super) struct Executor {
     /// The same for every attempt of a run, once it was found.
     plan: Option<Plan>,
     warm: WarmLanes,
+    recordings: Recordings,
     attempts: usize,
 }
 
@@ -64,6 +66,7 @@ impl Executor {
             cancel,
             plan: None,
             warm: WarmLanes::new(options.warm, store),
+            recordings: Recordings::new(options.record.clone()),
             attempts: 0,
         }
     }
@@ -112,6 +115,10 @@ impl Executor {
                     self.on_sim_lane(&profile, &script, &scenario, &journal, &folder).await
                 }
             };
+        }
+        // As without its journal: what was asked for and is not there is no pass.
+        if let Err(lost) = self.recordings.end().await {
+            failure.get_or_insert((lost, 1));
         }
         let mut verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| Verdict::of(failure));
         journal.append(
@@ -165,15 +172,28 @@ impl Executor {
             let reason = format!("lane \"{}\" is not configured for {need}", plan.profile);
             return Some((Failure::new(FailureKind::Skip, reason), 1));
         }
-        let request =
-            LaneRequest { plan: &plan, folder, journal, cancel: &self.cancel, may_restore: scenario.warm };
+        if let Err(failure) = self.recordings.begin(self.attempts) {
+            return Some((failure, 1));
+        }
+        let request = LaneRequest {
+            plan: &plan,
+            folder,
+            journal,
+            cancel: &self.cancel,
+            may_restore: scenario.warm,
+            recorder: self.recordings.current(),
+        };
         let mut up = self.warm.up(request).await;
         let may_emulate = plan.acceleration.requested == AccelRequest::Auto
             && plan.acceleration.resolved == Some(Accelerator::Kvm);
         if matches!(up, Err(LaneError::Stopped)) && may_emulate {
             // The proof ran a guest for a second; this one needed something that KVM lacks here.
             up = match self.plan(profile, journal, true).await {
-                Ok(plan) => Lane::up(&plan, folder, journal, &self.cancel).await,
+                Ok(plan) => {
+                    let (cancel, recorder) = (&self.cancel, self.recordings.current());
+                    let may_restore = false;
+                    LaneRequest { plan: &plan, folder, journal, cancel, may_restore, recorder }.boot().await
+                }
                 Err(error) => Err(error),
             };
         }
@@ -210,7 +230,11 @@ impl Executor {
         if let Some(reason) = settings.why_not(&scenario.needs) {
             return Some((Failure::new(FailureKind::Skip, reason), 1));
         }
-        let lane = match AttachedLane::up(settings, &mut self.attach_memory, journal, &self.cancel).await {
+        if let Err(failure) = self.recordings.begin(self.attempts) {
+            return Some((failure, 1));
+        }
+        let (memory, recorder) = (&mut self.attach_memory, self.recordings.current());
+        let lane = match AttachedLane::up_recorded(settings, memory, journal, &self.cancel, recorder).await {
             Ok(lane) => lane,
             Err(error) => return Some((lane_failure(&error), 1)),
         };
@@ -248,7 +272,10 @@ impl Executor {
         if let Some(reason) = scenario.needs.iter().find_map(|need| plan.why_not(*need)) {
             return Some((Failure::new(FailureKind::Skip, reason), 1));
         }
-        let options = SimOptions { profile, folder, is_joinable: false };
+        if let Err(failure) = self.recordings.begin(self.attempts) {
+            return Some((failure, 1));
+        }
+        let options = SimOptions { profile, folder, is_joinable: false, recorder: self.recordings.current() };
         let lane = match SimLane::up(options, journal, &self.cancel).await {
             Ok(lane) => lane,
             Err(error) => return Some((lane_failure(&error), 1)),

@@ -8,6 +8,7 @@ mod discovery;
 mod execute;
 pub use execute::store_plan;
 pub mod project;
+mod record;
 mod warm;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use discovery::{DiscoveryError, discover};
 pub use project::{Project, ProjectError};
+pub use record::RecordConfig;
 
 use crate::journal::Journal;
 use crate::lane::AttachEnvironment;
@@ -51,6 +53,8 @@ pub struct RunOptions {
     pub warm: WarmMode,
     /// What the environment says about machines of somebody else's.
     pub attach: AttachEnvironment,
+    /// Whether and where consoles are recorded.
+    pub record: Option<RecordConfig>,
 }
 
 /// What happens during a run, for reports.

@@ -16,6 +16,7 @@ use crate::lane::plan::{
 use crate::lane::teardown::TeardownConfig;
 use crate::lane::warm::{SavedMachine, Seen, WarmKey, WarmMode, WarmStore};
 use crate::lane::{Lane, LaneError, Plan};
+use crate::spice::Recorder;
 
 /// Brings up the lanes of a run, from saved machines where that is possible.
 pub(super) struct WarmLanes {
@@ -37,6 +38,20 @@ pub(super) struct LaneRequest<'a> {
     pub(super) cancel: &'a CancellationToken,
     /// Whether the scenario may start from a saved machine.
     pub(super) may_restore: bool,
+    /// Where the console is recorded.
+    pub(super) recorder: Option<&'a Recorder>,
+}
+
+impl LaneRequest<'_> {
+    pub(super) async fn boot(self) -> Result<Lane, LaneError> {
+        self.start(Start::Boot).await
+    }
+
+    async fn start(self, start: Start<'_>) -> Result<Lane, LaneError> {
+        let Self { plan, folder, recorder, .. } = self;
+        let options = UpOptions { plan, folder, start, is_joinable: false, recorder };
+        Lane::up_with(options, self.journal, self.cancel).await
+    }
 }
 
 impl WarmLanes {
@@ -46,10 +61,10 @@ impl WarmLanes {
 
     /// Brings a lane up: restored if there is a saved machine, otherwise booted, and then saved for the next.
     pub(super) async fn up(&mut self, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
-        let LaneRequest { plan, folder, journal, cancel, may_restore } = request;
+        let LaneRequest { plan, journal, may_restore, .. } = request;
         let possible = self.mode != WarmMode::Off && may_restore && plan.is_warmable();
         if !possible || self.is_given_up {
-            return Lane::up(plan, folder, journal, cancel).await;
+            return request.boot().await;
         }
         let key = WarmKey::of(plan, &processor(plan));
         if let Some(saved) = self.find(&key, journal).await {
@@ -62,7 +77,7 @@ impl WarmLanes {
                 result => return result,
             }
         }
-        let lane = Lane::up(plan, folder, journal, cancel).await?;
+        let lane = request.boot().await?;
         self.save(lane, &key, request).await
     }
 
@@ -71,7 +86,7 @@ impl WarmLanes {
         self.is_given_up = true;
         request.journal.forget_machine();
         clear(request.folder);
-        Lane::up(request.plan, request.folder, request.journal, request.cancel).await
+        request.boot().await
     }
 
     async fn find(&self, key: &WarmKey, journal: &Journal) -> Option<Arc<SavedMachine>> {
@@ -99,13 +114,12 @@ impl WarmLanes {
         key: &WarmKey,
         request: LaneRequest<'_>,
     ) -> Result<Lane, LaneError> {
-        let LaneRequest { plan, folder, journal, cancel, .. } = request;
+        let LaneRequest { journal, .. } = request;
         if self.mode == WarmMode::Verify {
             self.boot_for_comparison(key, request).await?;
         }
         let began = Instant::now();
-        let options = UpOptions { plan, folder, start: Start::Restore(saved), is_joinable: false };
-        let lane = Lane::up_with(options, journal, cancel).await?;
+        let lane = request.start(Start::Restore(saved)).await?;
         note(journal, "restored", key, None, began.elapsed());
         if let Some((_, booted)) = self.booted.as_ref().filter(|(of, _)| of == key) {
             let restored = Seen::of(journal, lane.handle().console.as_deref());

@@ -12,6 +12,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{ChannelError, Machine};
+use super::recorder::Tap;
 use super::transport::Stream;
 use super::wire::WireError;
 use super::wire::header::{Frame, HeaderForm};
@@ -44,6 +45,14 @@ pub(super) fn lock<M>(machine: &Mutex<M>) -> MutexGuard<'_, M> {
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What to do with what arrives.
+pub(super) struct Intake {
+    /// Bytes of one message body.
+    pub(super) message_limit: u32,
+    /// Where it is recorded.
+    pub(super) tap: Option<Tap>,
+}
+
 /// How long a cancelled channel waits for the server to take it in.
 const ESTABLISH_GRACE: Duration = Duration::from_secs(2);
 
@@ -52,13 +61,13 @@ const ESTABLISH_GRACE: Duration = Duration::from_secs(2);
 pub(super) async fn drive<M: Machine>(
     stream: Stream,
     machine: &Mutex<M>,
-    message_limit: u32,
+    intake: Intake,
     mut requests: mpsc::UnboundedReceiver<Request<M>>,
     mut sink: impl FnMut(Vec<M::Event>),
     cancel: CancellationToken,
 ) -> ChannelEnd {
     let (mut reader, mut writer) = split(stream);
-    let mut inbox = Inbox::new(message_limit);
+    let mut inbox = Inbox::new(intake);
     let mut outbox = Outbox::default();
     outbox.collect(&mut *lock(machine));
     let mut last_moment: Option<tokio::time::Instant> = None;
@@ -113,7 +122,7 @@ pub(super) async fn drive<M: Machine>(
 /// Bytes received and not yet handled.
 struct Inbox {
     bytes: Vec<u8>,
-    message_limit: u32,
+    intake: Intake,
     serial: u64,
 }
 
@@ -121,8 +130,8 @@ impl Inbox {
     /// Room for one read; what a message claims to need is made available as it arrives.
     const READ_BYTES: usize = 256 * 1024;
 
-    fn new(message_limit: u32) -> Self {
-        Self { bytes: Vec::new(), message_limit, serial: 0 }
+    fn new(intake: Intake) -> Self {
+        Self { bytes: Vec::new(), intake, serial: 0 }
     }
 
     fn room(&mut self) -> &mut Vec<u8> {
@@ -136,9 +145,13 @@ impl Inbox {
         let mut rest = self.bytes.as_slice();
         loop {
             self.serial += 1;
-            let split = Frame::split(HeaderForm::Mini, rest, self.message_limit);
+            let split = Frame::split(HeaderForm::Mini, rest, self.intake.message_limit);
             match split.map_err(|source| ChannelEnd::Frame { serial: self.serial, source })? {
                 Some((message, behind)) => {
+                    // Before it is handled: a message that ends the channel belongs into the recording most of all.
+                    if let Some(tap) = &self.intake.tap {
+                        tap.message(now, message);
+                    }
                     machine.handle_message(now, message)?;
                     rest = behind;
                 }

@@ -143,6 +143,11 @@ impl PendingLink {
         &self.reply.channel_caps
     }
 
+    /// The server's capabilities for any channel.
+    pub(super) fn common_caps(&self) -> &Capabilities {
+        &self.reply.common
+    }
+
     /// Sends the ticket, awaits the result and sends `greeting`, the channel's first messages.
     ///
     /// Not to be dropped halfway on a display channel: QEMU crashes when such a channel is closed between

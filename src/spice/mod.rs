@@ -10,7 +10,8 @@
 //! - [`wire`]: bytes and messages; [`codec`]: encoded images and pixels; [`surface`]: pixels and drawing.
 //! - [`address`], [`vv`]: where a console is, as people and files say it.
 //! - [`channel`]: one state machine per channel, fed with messages and drained of frames and events.
-//! - `transport`, `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
+//! - [`recording`]: what arrived, as a file; [`replay`]: the same channels again, fed from one.
+//! - [`recorder`], `transport`, `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
 //!
 //! Start with [`session`], then [`channel`].
 
@@ -20,6 +21,9 @@ pub mod codec;
 mod driver;
 mod limits;
 mod link;
+pub mod recorder;
+pub mod recording;
+pub mod replay;
 pub mod server;
 pub mod session;
 mod supervisor;
@@ -34,6 +38,7 @@ pub use channel::{AgentError, AgentEvent, AgentState, NotFetched, capability_nam
 pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;
+pub use recorder::{Recorder, RecorderError, RecorderOptions};
 pub use session::{
     ChannelStats, CloseReason, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions, SessionStats,
 };

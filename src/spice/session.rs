@@ -15,9 +15,11 @@ use super::channel::{
     AgentError, AgentEvent, AgentState, Compression, Counters, CursorChannel, CursorState, DisplayChannel,
     InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion,
 };
-use super::driver::{Request, lock};
+use super::driver::{Intake, Request, lock};
 use super::limits::Limits;
 use super::link::LinkError;
+use super::recorder::{Recorder, Tap};
+use super::recording::SessionFacts;
 use super::supervisor;
 use super::surface::Surface;
 use super::ticket::Password;
@@ -42,6 +44,8 @@ pub struct SessionOptions {
     pub handshake_timeout: Duration,
     /// Bounds on memory.
     pub limits: Limits,
+    /// Where what arrives is recorded.
+    pub recorder: Option<Recorder>,
 }
 
 impl SessionOptions {
@@ -54,6 +58,24 @@ impl SessionOptions {
             image_cache: true,
             handshake_timeout: Duration::from_secs(10),
             limits: Limits::default(),
+            recorder: None,
+        }
+    }
+
+    /// What to do with what arrives on `channel`.
+    pub(super) fn intake(&self, channel: ChannelId) -> Intake {
+        let tap = self.recorder.as_ref().map(|recorder| Tap::new(recorder, channel));
+        Intake { message_limit: self.limits.message_bytes, tap }
+    }
+
+    /// Tells the recorder that a session begins.
+    pub(super) fn record_session(&self) {
+        if let Some(recorder) = &self.recorder {
+            let pixels = |pixels| if self.image_cache { pixels } else { 0 };
+            recorder.session(SessionFacts {
+                image_cache_pixels: pixels(self.limits.image_cache_pixels),
+                glz_window_pixels: pixels(self.limits.glz_window_pixels),
+            });
         }
     }
 }
@@ -286,6 +308,7 @@ pub(super) struct Channels {
 
 struct Inner {
     channels: Channels,
+    recorder: Option<Recorder>,
     finished: watch::Receiver<bool>,
     cancel: CancellationToken,
     _cancel_on_drop: DropGuard,
@@ -315,9 +338,10 @@ impl Session {
         let (events, receiver) = mpsc::unbounded_channel();
         let (ready, opened) = oneshot::channel();
         let (finishing, finished) = watch::channel(false);
+        let recorder = options.recorder.clone();
         tokio::spawn(supervisor::run(options, events, ready, finishing, cancel.clone()));
         let channels = opened.await.map_err(|_| SessionError::Ended(CloseReason::Shutdown))??;
-        let inner = Inner { channels, finished, cancel, _cancel_on_drop: guard };
+        let inner = Inner { channels, recorder, finished, cancel, _cancel_on_drop: guard };
         Ok((Self { inner: Arc::new(inner) }, receiver))
     }
 
@@ -457,6 +481,9 @@ impl Session {
     /// QEMU's qxl, used as plain VGA, makes its surface anew when a snapshot is loaded, black, and then sends only what
     /// differs from what it had sent before.
     pub fn hold_screen(&self, holds: bool) {
+        if let Some(recorder) = &self.inner.recorder {
+            recorder.hold_screen(holds);
+        }
         for display in self.inner.channels.displays.values() {
             lock(display).hold_screen(holds);
         }

@@ -31,6 +31,7 @@ pub(super) async fn run(
     finishing: watch::Sender<bool>,
     cancel: CancellationToken,
 ) {
+    options.record_session();
     let options = Arc::new(options);
     let cancel_main = CancellationToken::new();
     let mut supervisor = Supervisor { options, events, cancel, cancel_main, tasks: JoinSet::new() };
@@ -137,7 +138,8 @@ impl Supervisor {
         self.tasks.spawn(async move {
             let sink =
                 |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
-            let end = drive(stream, &machine, options.limits.message_bytes, requested, sink, cancel).await;
+            let intake = options.intake(ChannelId::MAIN);
+            let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (ChannelId::MAIN, end)
         });
         Ok(setup)
@@ -185,8 +187,8 @@ impl Supervisor {
             let machine = Arc::new(Mutex::new(display));
             let _ = opened.send(Ok(Opened::Display(channel, Arc::clone(&machine))));
             let sink = |batch| display_events(channel, batch, &events);
-            let end =
-                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            let intake = options.intake(channel);
+            let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
             (channel, end)
         });
     }
@@ -210,7 +212,8 @@ impl Supervisor {
                     });
                 }
             };
-            let end = drive(stream, &machine, options.limits.message_bytes, requested, sink, cancel).await;
+            let intake = options.intake(channel);
+            let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (channel, end)
         });
     }
@@ -230,8 +233,8 @@ impl Supervisor {
                     let _ = events.send(base_event(channel, event));
                 }
             };
-            let end =
-                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            let intake = options.intake(channel);
+            let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
             (channel, end)
         });
     }
@@ -335,7 +338,11 @@ async fn finish(
     pending: PendingLink,
     greeting: &[u8],
 ) -> Result<Stream, SessionError> {
+    let (common, channel_caps) = (pending.common_caps().clone(), pending.server_caps().clone());
     let linked = pending.finish(options.password.as_ref(), greeting).await;
+    if let (Some(recorder), Ok(_)) = (&options.recorder, &linked) {
+        recorder.opened(channel, &common, &channel_caps);
+    }
     linked.map_err(|source| SessionError::Link { channel, source })
 }
 

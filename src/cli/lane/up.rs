@@ -127,7 +127,8 @@ async fn hold(
     let transient = plan.transient_names().into_iter().chain([VV_FILE]);
     let _ = names.set(transient.map(|name| folder.join(name)).collect());
     let telling = tokio::spawn(tell(journal.clone(), look));
-    let options = UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true };
+    let options =
+        UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true, recorder: None };
     let up = Lane::up_with(options, &journal, cancel).await;
     telling.abort();
     let result = match up {
@@ -160,7 +161,7 @@ async fn hold_simulated(
     let (folder, journal) = new_folder(command, &SimPlan(profile))?;
     let _ = names.set([SPICE_SOCKET, VV_FILE].map(|name| folder.join(name)).into());
     let telling = tokio::spawn(tell(journal.clone(), look));
-    let options = SimOptions { profile, folder: &folder, is_joinable: true };
+    let options = SimOptions { profile, folder: &folder, is_joinable: true, recorder: None };
     let up = SimLane::up(options, &journal, cancel).await;
     telling.abort();
     let result = match up {

@@ -34,7 +34,7 @@ use crate::console::spice::SpiceConsole;
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
 use crate::spice::server::{ServerOptions, serve};
-use crate::spice::{Endpoint, SessionOptions};
+use crate::spice::{Endpoint, Recorder, SessionOptions};
 
 /// A simulated machine. Dropping it cuts its power; [`SimLane::down`] takes it down in order.
 pub struct SimLane {
@@ -52,6 +52,8 @@ pub struct SimOptions<'a> {
     pub folder: &'a Path,
     /// Whether the socket stays in the folder, for others to join.
     pub is_joinable: bool,
+    /// Where the console is recorded.
+    pub recorder: Option<&'a Recorder>,
 }
 
 /// What has been brought up so far.
@@ -118,7 +120,7 @@ async fn bring_up(
     journal: &Journal,
     parts: &mut Parts,
 ) -> Result<LaneHandle, LaneError> {
-    let SimOptions { profile, folder, is_joinable } = options;
+    let SimOptions { profile, folder, is_joinable, recorder } = options;
     state(journal, "starting", Some(profile.name.clone()));
     let (ended_sender, machine_ended) = watch::channel(None);
     let follower = serial::follow(&folder.join(SERIAL_LOG))?;
@@ -131,7 +133,8 @@ async fn bring_up(
     let (display, inputs) = serve(server).await?;
     let machine = Machine::new(display, inputs, &folder.join(SERIAL_LOG), profile.time_scale)
         .map_err(|source| LaneError::Prepare { path: folder.join(SERIAL_LOG), source })?;
-    let (console, events) = SpiceConsole::connect(SessionOptions::new(endpoint)).await?;
+    let session = SessionOptions { recorder: recorder.cloned(), ..SessionOptions::new(endpoint) };
+    let (console, events) = SpiceConsole::connect(session).await?;
     let console = Arc::clone(parts.console.insert(console));
     let watched = Arc::clone(&console) as Arc<dyn Console>;
     parts.pumps.console = Some(oracle_watch::spawn(watched, events, journal.clone(), true));

@@ -4,6 +4,7 @@ mod doctor;
 pub(crate) mod lab;
 mod lanes;
 mod plan;
+mod replay;
 pub(crate) mod rom;
 mod signals;
 mod terminal;

@@ -89,7 +89,8 @@ impl Typist {
             other => panic!("{other:?}"),
         };
         let journal = Journal::new();
-        let options = SimOptions { profile: &profile, folder: folder.path(), is_joinable: false };
+        let options =
+            SimOptions { profile: &profile, folder: folder.path(), is_joinable: false, recorder: None };
         let lane = SimLane::up(options, &journal, &CancellationToken::new()).await.unwrap();
         let console = lane.handle().console.unwrap();
         Self { lane, console, journal, _folder: folder }
