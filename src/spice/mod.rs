@@ -10,7 +10,7 @@
 //! - [`wire`]: bytes and messages; [`codec`]: encoded images and pixels; [`surface`]: pixels and drawing.
 //! - [`address`], [`vv`]: where a console is, as people and files say it.
 //! - [`channel`]: one state machine per channel, fed with messages and drained of frames and events.
-//! - `transport`, `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
+//! - `transport`, [`tls`], [`proxy`], `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
 //!
 //! Start with [`session`], then [`channel`].
 
@@ -20,24 +20,28 @@ pub mod codec;
 mod driver;
 mod limits;
 mod link;
+pub mod proxy;
 pub mod server;
 pub mod session;
 mod supervisor;
 pub mod surface;
 mod ticket;
+pub mod tls;
 mod transport;
 pub mod vv;
 pub mod wire;
 
-pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
+pub use address::{ConnectionTarget, ProxyUrl, TargetError, TlsEndpoint};
 pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use session::{
-    ChannelStats, CloseReason, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions, SessionStats,
+    ChannelStats, CloseReason, MovedTo, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions,
+    SessionStats,
 };
 pub use surface::{CursorShape, Surface};
 pub use ticket::{Password, TicketError};
+pub use tls::{CertificateProblem, Identity, TlsError};
 pub use transport::Endpoint;
 pub use wire::base::Severity;
 pub use wire::link::{ChannelId, ChannelType};

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::base::{Base, printable};
 use super::{BaseEvent, ChannelError, Counters, Machine};
+use crate::spice::session::MovedTo;
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::link::Capabilities;
 use crate::spice::wire::link::ChannelId;
 use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError, MouseModeRequest};
-use crate::spice::wire::main::{MainMessage, capability, mouse_mode};
+use crate::spice::wire::main::{MainMessage, MigrationTarget, capability, mouse_mode};
 
 /// The main channel's state. Performs no IO; the caller moves the bytes.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum MainEvent {
     },
     /// The guest agent came (true) or went.
     Agent(bool),
+    /// The server goes away, and has a successor.
+    Moved(MovedTo),
     /// The machine's name.
     Name(String),
     /// See [`BaseEvent`].
@@ -84,11 +87,14 @@ impl MainChannel {
                 self.base.report(MainEvent::Agent(true));
             }
             Some(MainMessage::AgentDisconnected(_)) => self.base.report(MainEvent::Agent(false)),
+            // Comes although no capability for it was announced. The server goes on without us, and says SWITCH_HOST.
             Some(MainMessage::MigrateBegin(_) | MainMessage::MigrateBeginSeamless(_)) => {
                 self.base.unsupported(name);
                 self.base.send(&MigrateConnectError {});
             }
-            Some(MainMessage::MigrateSwitchHost(_)) => self.base.unsupported(name),
+            Some(MainMessage::MigrateSwitchHost(message)) => {
+                self.base.report(MainEvent::Moved(moved_to(&message.target)));
+            }
             // Nothing is said to the agent, so its tokens and its words are of no use here.
             Some(
                 MainMessage::AgentData(_)
@@ -113,6 +119,17 @@ impl MainChannel {
         }
         self.base
             .report(MainEvent::MouseMode { is_client_supported, is_client: current == mouse_mode::CLIENT });
+    }
+}
+
+fn moved_to(target: &MigrationTarget<'_>) -> MovedTo {
+    let port = |port: u16| Some(port).filter(|port| ![0, u16::MAX].contains(port));
+    let host_subject = Some(printable(target.cert_subject)).filter(|subject| !subject.is_empty());
+    MovedTo {
+        host: printable(target.host),
+        port: port(target.port),
+        tls_port: port(target.sport),
+        host_subject,
     }
 }
 

@@ -1,8 +1,11 @@
 //! The SPICE client against real and pretended servers.
 
+pub(crate) mod authority;
 mod captures;
 mod handshake;
 mod machine;
+mod migration;
 mod pretender;
 mod qemu;
 mod session;
+mod tls;
