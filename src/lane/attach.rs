@@ -31,7 +31,8 @@ use crate::console::spice::SpiceConsole;
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
 use crate::spice::{
-    CloseReason, ConnectionTarget, Endpoint, Password, Recorder, SessionOptions, address, vv,
+    CloseReason, ConnectionTarget, Endpoint, Password, ProxyUrl, Recorder, SessionOptions, TlsEndpoint,
+    address, vv,
 };
 
 /// A machine that we are attached to. [`AttachedLane::down`] leaves it in order; dropping this leaves it at once.
@@ -205,16 +206,41 @@ async fn session_options(
         }
         ConsoleSource::Vv(path) => connection_file(origin, path, memory).await?,
     };
-    let endpoint = target.plain_endpoint().map_err(|source| AttachError::Target { origin, source })?;
-    let mut options = SessionOptions::new(endpoint.clone());
-    options.password = match &*settings.passwords {
-        [] => target.password,
-        [password] => Some(ticket(password).await?),
+    let mut options = SessionOptions::to(with_trust(settings, target).await?);
+    options.target.check().map_err(|source| AttachError::Target { origin, source })?;
+    match &*settings.passwords {
+        [] => {}
+        [password] => options.password = Some(ticket(password).await?),
         [first, second, ..] => {
             return Err(AttachError::TwoPasswords { first: first.origin, second: second.origin });
         }
-    };
+    }
     Ok(options)
+}
+
+/// Adds what was said apart from the address, which wins over what was said with it.
+async fn with_trust(
+    settings: &AttachSettings,
+    mut target: ConnectionTarget,
+) -> Result<ConnectionTarget, AttachError> {
+    if let Some(Configured { value, origin }) = &settings.proxy {
+        let url = ProxyUrl::parse(&value.0);
+        target.proxy = Some(url.map_err(|source| AttachError::Proxy { origin: *origin, source })?);
+    }
+    if let Some(Configured { value, origin }) = &settings.ca {
+        let failed = |source| AttachError::Authority { origin: *origin, path: value.clone(), source };
+        let tls = tls_of(&mut target, *origin)?;
+        tls.ca = Some(read_text(value).await.map_err(failed)?);
+    }
+    if let Some(Configured { value, origin }) = &settings.host_subject {
+        tls_of(&mut target, *origin)?.host_subject = Some(value.clone());
+    }
+    Ok(target)
+}
+
+/// Whoever says whom to trust would believe in TLS where there is none.
+fn tls_of(target: &mut ConnectionTarget, origin: Origin) -> Result<&mut TlsEndpoint, AttachError> {
+    target.tls.as_mut().ok_or(AttachError::NoTls { origin })
 }
 
 /// Two ways to one console: one through a control socket would not do in any case.
@@ -292,9 +318,12 @@ async fn connect_qmp(path: &Path) -> Result<(QmpClient, QmpEvents), QmpConnectEr
 
 /// What the lane is attached to, for people. Without secrets.
 fn summary(settings: &AttachSettings, console: Option<&SessionOptions>) -> String {
-    let console = console.map(|options| match &options.endpoint {
-        Endpoint::Unix(path) => format!("console {}", path.display()),
-        endpoint @ Endpoint::Tcp { .. } => format!("console {endpoint}"),
+    let console = console.map(|options| {
+        let tls = options.target.tls.as_ref();
+        let tls =
+            tls.map(|tls| format!("{} (TLS)", Endpoint::Tcp { host: tls.host.clone(), port: tls.port }));
+        let ports = [options.target.plain.as_ref().map(ToString::to_string), tls];
+        format!("console {}", ports.into_iter().flatten().collect::<Vec<_>>().join(" and "))
     });
     let serial = settings.serial_log.as_ref().map(|log| format!("serial log {}", log.value.display()));
     let qmp = settings.qmp.as_ref().map(|qmp| format!("QMP {}", qmp.value.display()));
@@ -450,6 +479,7 @@ impl Watch {
             None => Wire::Absent,
             Some(None) => Wire::Open,
             Some(Some(CloseReason::Failed(why))) => Wire::Failed(why),
+            Some(Some(moved @ CloseReason::Moved(_))) => Wire::Moved(moved.to_string()),
             Some(Some(CloseReason::ServerClosed | CloseReason::Shutdown)) => Wire::Closed,
         }
     }
@@ -466,6 +496,10 @@ impl Watch {
         let ending = self.ending.borrow().clone();
         let end = |class, how: &str| LaneEnd { class, how: how.to_owned() };
         let host = |how: &str| end(EndClass::Host, how);
+        // What becomes of the machine that was left behind is of no interest.
+        if let Wire::Moved(how) = self.console_wire() {
+            return host(&format!("{how}; it has to be attached to there"));
+        }
         match ending.shutdown_reason.as_deref() {
             Some("guest-shutdown") => return end(EndClass::GuestShutdown, "the guest powered off"),
             Some("guest-reset") => return end(EndClass::GuestReset, "the guest reset the machine"),
@@ -476,7 +510,7 @@ impl Watch {
             return host(&stopped.to_string());
         }
         match (self.console_wire(), self.qmp_wire(), broken) {
-            (Wire::Closed | Wire::Failed(_) | Wire::Absent, Wire::Closed, _) => {
+            (Wire::Closed | Wire::Moved(_) | Wire::Failed(_) | Wire::Absent, Wire::Closed, _) => {
                 host("the machine is gone, and QMP said no word of it: it was killed, or it crashed")
             }
             (Wire::Failed(why), ..) => host(&format!("the console failed: {why}")),
@@ -501,6 +535,8 @@ enum Wire {
     Absent,
     Open,
     Closed,
+    /// The machine was migrated.
+    Moved(String),
     Failed(String),
 }
 

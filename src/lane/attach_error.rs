@@ -3,12 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::attach_settings::{Origin, PASSWORD, PASSWORD_FILE, QMP, SERIAL_LOG, SPICE, VV};
+use super::attach_settings::{CA, HOST_SUBJECT, Origin, PASSWORD, PASSWORD_FILE, QMP, SERIAL_LOG, SPICE, VV};
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
 use crate::spice::address::AddressError;
 use crate::spice::vv::VvError;
-use crate::spice::{LinkError, SessionError, TargetError};
+use crate::spice::{CertificateProblem, LinkError, SessionError, TargetError, TlsError};
 
 /// Why a lane is not attached. Passwords are in none of it.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,12 @@ pub enum AttachError {
     VvDelete { origin: Origin, path: PathBuf, source: io::Error },
     #[error("the console that {origin} names cannot be opened")]
     Target { origin: Origin, source: TargetError },
+    #[error("{origin} is no URL of an HTTP proxy")]
+    Proxy { origin: Origin, source: AddressError },
+    #[error("{origin} is about TLS, and the console has no TLS port")]
+    NoTls { origin: Origin },
+    #[error("read the certificate authority from {path:?} ({origin})")]
+    Authority { origin: Origin, path: PathBuf, source: io::Error },
     #[error("read the ticket from {path:?} ({origin})")]
     PasswordFile { origin: Origin, path: PathBuf, source: io::Error },
     #[error("open the console that {origin} names")]
@@ -59,14 +65,35 @@ impl AttachError {
                 "it holds a password and says `delete-this-file=1`; let its folder be written to".to_owned()
             }
             Self::Target { source, .. } => source.hint().to_owned(),
-            Self::PasswordFile { .. } => format!("{PASSWORD_FILE} names a file that holds the ticket and nothing else"),
+            Self::Proxy { .. } => "known form: http://[USER:PASSWORD@]HOST[:PORT]".to_owned(),
+            Self::NoTls { .. } => {
+                "name it, spice+tls://HOST:PORT or spice://HOST?tls-port=…, or leave this out".to_owned()
+            }
+            Self::Authority { .. } => {
+                format!("{CA} and `ca` under `[attach]` name a PEM file (QEMU: ca-cert.pem in its x509-dir)")
+            }
+            Self::PasswordFile { .. } => format!("{PASSWORD_FILE} or `password_file` under `[attach]` names a file that holds the ticket and nothing else"),
             Self::Console { source: error @ SessionError::Link { source, .. }, .. } => match source {
                 LinkError::Refused(code) if *code == crate::spice::wire::link::LinkCode::PERMISSION_DENIED => format!(
-                    "the ticket is wrong, missing, or expired; it comes from {PASSWORD}, {PASSWORD_FILE}, `password=` \
-                     of the address, or the connection file"
+                    "the ticket is wrong, missing, or expired; it comes from {PASSWORD}, {PASSWORD_FILE}, `password_file` \
+                     under `[attach]`, `password=` of the address, or the connection file"
                 ),
                 _ => error.hint().unwrap_or(IS_IT_THERE).to_owned(),
             },
+            Self::Console { source: error @ SessionError::Tls { source, .. }, .. } => {
+                let hint = error.hint().unwrap_or(IS_IT_THERE);
+                match source {
+                    TlsError::NoAuthority
+                    | TlsError::Authority { .. }
+                    | TlsError::Certificate(CertificateProblem::Untrusted { .. }) => {
+                        format!("{hint}; {CA} or `ca` under `[attach]` names its file")
+                    }
+                    TlsError::Certificate(CertificateProblem::Name { .. } | CertificateProblem::Subject { .. }) => {
+                        format!("{hint}; {HOST_SUBJECT} or `host_subject` under `[attach]` says which")
+                    }
+                    _ => hint.to_owned(),
+                }
+            }
             Self::Console { source, .. } => source.hint().unwrap_or(IS_IT_THERE).to_owned(),
             Self::SerialLog { .. } => format!(
                 "the file must be there, and be readable, before the lane is attached (QEMU: `-serial file:PATH`); \

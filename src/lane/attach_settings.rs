@@ -25,6 +25,12 @@ pub struct AttachEnvironment {
     pub serial_log: Option<PathBuf>,
     /// `BACKSTAFF_QMP`: a QMP socket.
     pub qmp: Option<PathBuf>,
+    /// `BACKSTAFF_SPICE_CA`: a file with the certificates that are trusted.
+    pub ca: Option<PathBuf>,
+    /// `BACKSTAFF_SPICE_HOST_SUBJECT`: the subject that the server's certificate must have.
+    pub host_subject: Option<String>,
+    /// `BACKSTAFF_SPICE_PROXY`: the URL of an HTTP proxy.
+    pub proxy: Option<Address>,
     /// `BACKSTAFF_SPICE_PASSWORD`: the ticket.
     pub password: Option<Password>,
     /// `BACKSTAFF_SPICE_PASSWORD_FILE`: a file that holds the ticket.
@@ -43,6 +49,9 @@ impl AttachEnvironment {
             control_socket: path(CONTROL_SOCKET),
             serial_log: path(SERIAL_LOG),
             qmp: path(QMP),
+            ca: path(CA),
+            host_subject: text(HOST_SUBJECT),
+            proxy: text(PROXY).map(Address),
             password: text(PASSWORD).map(Password::from),
             password_file: path(PASSWORD_FILE),
         }
@@ -86,6 +95,12 @@ pub struct Configured<T> {
     pub origin: Origin,
 }
 
+impl<T> Configured<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Configured<U> {
+        Configured { value: change(self.value), origin: self.origin }
+    }
+}
+
 /// What leads to a console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsoleSource {
@@ -115,6 +130,12 @@ pub struct AttachSettings {
     pub consoles: Vec<Configured<ConsoleSource>>,
     /// Where the ticket comes from, when not with the address: at most one.
     pub passwords: Vec<Configured<PasswordSource>>,
+    /// A file with the certificates that are trusted, when not with the address.
+    pub ca: Option<Configured<PathBuf>>,
+    /// The subject that the server's certificate must have, when not with the address.
+    pub host_subject: Option<Configured<String>>,
+    /// The HTTP proxy on the way, when not with the address.
+    pub proxy: Option<Configured<Address>>,
     /// The file that grows with what the guest says.
     pub serial_log: Option<Configured<PathBuf>>,
     /// The QMP socket.
@@ -131,19 +152,30 @@ impl AttachSettings {
     /// Puts profile and environment together. The environment wins: a console that it names replaces whatever the profile
     /// says about the console.
     pub fn resolve(profile: &AttachProfile, environment: &AttachEnvironment) -> Self {
-        let consoles = match consoles_of_environment(environment) {
-            consoles if consoles.is_empty() => consoles_of_profile(profile),
-            consoles => consoles,
+        let (consoles, is_profiles) = match consoles_of_environment(environment) {
+            consoles if consoles.is_empty() => (consoles_of_profile(profile), true),
+            consoles => (consoles, false),
         };
+        let of_profile =
+            |key, value: Option<&String>| in_profile(key, value.filter(|_| is_profiles).cloned());
+        let path_of_profile = |key, value| of_profile(key, value).map(|said| said.map(PathBuf::from));
         let text = environment.password.clone().map(PasswordSource::Text);
         let file = environment.password_file.clone().map(PasswordSource::File);
+        let passwords = [in_environment(PASSWORD, text), in_environment(PASSWORD_FILE, file)];
+        let mut passwords: Vec<_> = passwords.into_iter().flatten().collect();
+        if passwords.is_empty() {
+            let file = path_of_profile("password_file", profile.password_file.as_ref());
+            passwords.extend(file.map(|file| file.map(PasswordSource::File)));
+        }
         let mut settings = Self {
             name: profile.name.clone(),
             consoles,
-            passwords: [in_environment(PASSWORD, text), in_environment(PASSWORD_FILE, file)]
-                .into_iter()
-                .flatten()
-                .collect(),
+            passwords,
+            ca: in_environment(CA, environment.ca.clone())
+                .or_else(|| path_of_profile("ca", profile.ca.as_ref())),
+            host_subject: in_environment(HOST_SUBJECT, environment.host_subject.clone())
+                .or_else(|| of_profile("host_subject", profile.host_subject.as_ref())),
+            proxy: in_environment(PROXY, environment.proxy.clone()),
             serial_log: in_environment(SERIAL_LOG, environment.serial_log.clone())
                 .or_else(|| in_profile("serial_log", path(profile.serial_log.as_ref()))),
             qmp: in_environment(QMP, environment.qmp.clone())
@@ -249,6 +281,9 @@ pub(super) const VV: &str = "BACKSTAFF_VV";
 pub(super) const CONTROL_SOCKET: &str = "BACKSTAFF_CONTROL_SOCKET";
 pub(super) const SERIAL_LOG: &str = "BACKSTAFF_SERIAL_LOG";
 pub(super) const QMP: &str = "BACKSTAFF_QMP";
+pub(super) const CA: &str = "BACKSTAFF_SPICE_CA";
+pub(super) const HOST_SUBJECT: &str = "BACKSTAFF_SPICE_HOST_SUBJECT";
+pub(super) const PROXY: &str = "BACKSTAFF_SPICE_PROXY";
 pub(super) const PASSWORD: &str = "BACKSTAFF_SPICE_PASSWORD";
 pub(super) const PASSWORD_FILE: &str = "BACKSTAFF_SPICE_PASSWORD_FILE";
 
@@ -268,6 +303,9 @@ mod tests {
             serial_log: None,
             qmp: None,
             control_socket: None,
+            ca: None,
+            host_subject: None,
+            password_file: None,
             digest: true,
             gates: vec![gate(GateKind::SpiceSurface), gate(GateKind::Digest), gate(GateKind::Qmp)],
             qmp_allow: QmpAllow::default(),
@@ -339,8 +377,34 @@ mod tests {
     }
 
     #[test]
+    fn what_the_profile_says_about_a_console_goes_with_its_console() {
+        let profile = AttachProfile {
+            spice: Some("spice+tls://east:1".to_owned()),
+            ca: Some("/east.pem".to_owned()),
+            host_subject: Some("CN=east".to_owned()),
+            password_file: Some("/east.ticket".to_owned()),
+            ..profile()
+        };
+        let settings = AttachSettings::resolve(&profile, &environment(&[(HOST_SUBJECT, "CN=west")]));
+        assert_eq!(settings.ca.unwrap().value, PathBuf::from("/east.pem"));
+        assert_eq!(settings.host_subject.unwrap().value, "CN=west");
+        let [password] = &*settings.passwords else { panic!("{:?}", settings.passwords) };
+        assert_eq!(password.origin.to_string(), "`password_file` under `[attach]`");
+        let settings = AttachSettings::resolve(&profile, &environment(&[(PASSWORD, "x")]));
+        assert_eq!(settings.passwords.len(), 1, "the environment wins");
+        let other = environment(&[(SPICE, "spice+tls://west:1"), (CA, "/west.pem")]);
+        let settings = AttachSettings::resolve(&profile, &other);
+        assert_eq!(settings.ca.unwrap().value, PathBuf::from("/west.pem"));
+        assert!(settings.host_subject.is_none() && settings.passwords.is_empty());
+    }
+
+    #[test]
     fn no_secret_prints() {
-        let variables = [(SPICE, "spice://h:1?password=hunter2"), (PASSWORD, "hunter3")];
+        let variables = [
+            (SPICE, "spice://h:1?password=hunter2"),
+            (PASSWORD, "hunter3"),
+            (PROXY, "http://me:hunter4@proxy"),
+        ];
         let environment = environment(&variables);
         let settings = AttachSettings::resolve(&profile(), &environment);
         let printed = format!("{environment:?} {settings:?}");

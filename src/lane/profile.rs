@@ -104,6 +104,13 @@ pub struct AttachProfile {
     pub qmp: Option<String>,
     /// `[attach] control_socket`: absolute path of a control socket; environment `BACKSTAFF_CONTROL_SOCKET`.
     pub control_socket: Option<String>,
+    /// `[attach] ca`: absolute path of the certificates that are trusted; environment `BACKSTAFF_SPICE_CA`.
+    pub ca: Option<String>,
+    /// `[attach] host_subject`: what the server's certificate must have; environment `BACKSTAFF_SPICE_HOST_SUBJECT`.
+    pub host_subject: Option<String>,
+    /// `[attach] password_file`: absolute path of a file that holds the ticket; environment
+    /// `BACKSTAFF_SPICE_PASSWORD_FILE`.
+    pub password_file: Option<String>,
     /// `[oracle] digest`: whether the guest draws a visual digest; default `false`.
     pub digest: bool,
     /// `[[gate]]`; by default a first surface, then a first digest if there is one.

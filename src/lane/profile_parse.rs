@@ -114,6 +114,9 @@ fn attach(
         serial_log: path(raw.attach.serial_log)?,
         qmp: path(raw.attach.qmp)?,
         control_socket: path(raw.attach.control_socket)?,
+        ca: path(raw.attach.ca)?,
+        host_subject: raw.attach.host_subject.map(Spanned::into_inner),
+        password_file: path(raw.attach.password_file)?,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
         qmp_allow: qmp_allow(raw.qmp)?,
@@ -219,6 +222,13 @@ fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
     form.put("attach", "serial_log", profile.serial_log.as_deref());
     form.put("attach", "qmp", profile.qmp.as_deref());
     form.put("attach", "control_socket", profile.control_socket.as_deref());
+    form.put("attach", "ca", profile.ca.as_deref());
+    form.put("attach", "password_file", profile.password_file.as_deref());
+    let spice = form.table.get_mut("attach").and_then(|attach| attach.get_mut("spice"));
+    if let (Some(written), Some(address)) = (spice, &profile.spice) {
+        // A secret is neither shown nor hashed.
+        *written = crate::spice::address::without_password(address).into();
+    }
     canonical::text(&form.table)
 }
 
@@ -333,6 +343,9 @@ struct RawAttach {
     serial_log: Option<Spanned<String>>,
     qmp: Option<Spanned<String>>,
     control_socket: Option<Spanned<String>>,
+    ca: Option<Spanned<String>>,
+    host_subject: Option<Spanned<String>>,
+    password_file: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -632,7 +645,9 @@ fn address(spice: Spanned<String>) -> Result<String, Fault> {
         return Ok(spice.into_inner());
     }
     let got = if spice.get_ref().is_empty() { "" } else { "(with blanks)" }.to_owned();
-    let wanted = "`HOST:PORT`, `spice://HOST:PORT` or `spice+unix:///PATH`, without blanks".to_owned();
+    let wanted =
+        "`HOST:PORT`, `spice://HOST:PORT`, `spice+tls://HOST:PORT` or `spice+unix:///PATH`, without blanks"
+            .to_owned();
     Err((spice.span(), ProfileErrorKind::BadValue { key: "spice", got, wanted }))
 }
 

@@ -4,10 +4,12 @@
 //! Start reading at [`parse`]. Files that say the same are read by [`super::vv`]. An error never quotes a value that
 //! may be a password.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::ticket::Password;
 use super::transport::Endpoint;
+use super::wire::link::ChannelType;
 use crate::near::nearest;
 
 /// Where a console is served, and what it takes to get in.
@@ -19,12 +21,14 @@ pub struct ConnectionTarget {
     pub tls: Option<TlsEndpoint>,
     /// The ticket.
     pub password: Option<Password>,
-    /// The name for SASL.
+    /// The name for SASL. Tickets need none, and SASL is not spoken, so it is not used.
     pub username: Option<String>,
     /// Channels that must not be opened in plain; `all` stands for all of them.
     pub secure_channels: Vec<String>,
-    /// URL of an HTTP proxy.
-    pub proxy: Option<String>,
+    /// Channels that must not be opened.
+    pub disabled_channels: Vec<String>,
+    /// The HTTP proxy on the way to a TCP port.
+    pub proxy: Option<ProxyUrl>,
     /// What people call it.
     pub title: Option<String>,
 }
@@ -44,29 +48,18 @@ pub struct TlsEndpoint {
     pub ciphers: Option<String>,
 }
 
-/// Why a target cannot be connected to by this version.
+/// Why a target cannot be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// There is no plain port.
-    #[error("only TLS is offered (`tls-port`, {host}:{port}), and this version speaks plain SPICE only")]
-    OnlyTls {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// A channel that is needed is reserved for TLS.
-    #[error("`secure-channels` demands TLS for {channel}, and this version speaks plain SPICE only")]
+    /// A channel is reserved for a port that is not there.
+    #[error("`secure-channels` demands TLS for {channel}, and no TLS port is given")]
     SecureChannel {
         /// As it was written.
         channel: String,
     },
-    /// A user name means SASL.
-    #[error("`username` asks for SASL, which this version does not speak")]
-    Sasl,
-    /// There is a proxy on the way.
-    #[error("`proxy` asks for an HTTP proxy, which this version does not speak")]
-    Proxy,
+    /// The channel that everything hangs on.
+    #[error("`disable-channels` forbids the main channel")]
+    MainDisabled,
     /// Nothing to connect to.
     #[error("no port is offered")]
     NoPort,
@@ -76,38 +69,57 @@ impl TargetError {
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::OnlyTls { .. } | Self::SecureChannel { .. } => {
-                "offer a plain port as well (QEMU: `port=` beside `tls-port=`, `plaintext-channel=default`), \
-                 or end TLS in a tunnel and name its near end"
-            }
-            Self::Sasl => "start the server without sasl=on, and leave the user name out",
-            Self::Proxy => "name the server's own address, or a tunnel to it",
+            Self::SecureChannel { .. } => "name the TLS port, `tls-port`, as well",
+            Self::MainDisabled => "take `main` off the list",
             Self::NoPort => "name a host with its port, or a unix socket",
         }
     }
 }
 
+impl From<Endpoint> for ConnectionTarget {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { plain: Some(endpoint), ..Self::default() }
+    }
+}
+
 impl ConnectionTarget {
-    /// Returns the endpoint to connect to in plain.
+    /// Checks that there is a way for every channel that a console needs.
     ///
     /// # Errors
     ///
-    /// When the target wants what this version does not speak. The message names the key that wants it.
-    pub fn plain_endpoint(&self) -> Result<&Endpoint, TargetError> {
-        if self.proxy.is_some() {
-            return Err(TargetError::Proxy);
+    /// The message names the key that makes it impossible.
+    pub fn check(&self) -> Result<(), TargetError> {
+        if self.is_disabled(ChannelType::MAIN) {
+            return Err(TargetError::MainDisabled);
         }
-        if self.username.is_some() {
-            return Err(TargetError::Sasl);
+        let needed = [ChannelType::MAIN, ChannelType::DISPLAY, ChannelType::INPUTS, ChannelType::CURSOR];
+        let mut opened = needed.into_iter().filter(|channel| !self.is_disabled(*channel));
+        opened.try_for_each(|channel| self.begins_with_tls(channel).map(drop))
+    }
+
+    /// Whether a channel is tried at the TLS port at first, rather than at the plain one.
+    ///
+    /// # Errors
+    ///
+    /// There is no port that will do.
+    pub fn begins_with_tls(&self, channel: ChannelType) -> Result<bool, TargetError> {
+        match (self.demands_tls(channel), &self.plain, &self.tls) {
+            (None, Some(_), _) => Ok(false),
+            (_, _, Some(_)) => Ok(true),
+            (Some(channel), Some(_), None) => Err(TargetError::SecureChannel { channel: channel.to_owned() }),
+            (_, None, None) => Err(TargetError::NoPort),
         }
-        if let Some(channel) = self.secure_channels.iter().find(|channel| is_needed(channel)) {
-            return Err(TargetError::SecureChannel { channel: channel.clone() });
-        }
-        match (&self.plain, &self.tls) {
-            (Some(endpoint), _) => Ok(endpoint),
-            (None, Some(tls)) => Err(TargetError::OnlyTls { host: tls.host.clone(), port: tls.port }),
-            (None, None) => Err(TargetError::NoPort),
-        }
+    }
+
+    /// Returns the entry of `secure-channels` that covers a channel, if there is one.
+    pub fn demands_tls(&self, channel: ChannelType) -> Option<&str> {
+        let covers = |entry: &&String| *entry == "all" || is_name_of(entry, channel);
+        self.secure_channels.iter().find(covers).map(String::as_str)
+    }
+
+    /// Whether a channel must not be opened.
+    pub fn is_disabled(&self, channel: ChannelType) -> bool {
+        self.disabled_channels.iter().any(|entry| is_name_of(entry, channel))
     }
 
     /// Returns the address as a URI, without the password; `None` when there is no port at all.
@@ -126,10 +138,74 @@ impl ConnectionTarget {
     }
 }
 
-/// Whether a console cannot do without this channel. Old servers write `smain` for `main`.
-fn is_needed(channel: &str) -> bool {
-    let needed = ["main", "display", "inputs", "cursor", "all"];
-    needed.contains(&channel) || channel.strip_prefix('s').is_some_and(|channel| needed.contains(&channel))
+/// Old servers write `smain` for `main`.
+fn is_name_of(entry: &str, channel: ChannelType) -> bool {
+    let name = channel.to_string();
+    entry == name || entry.strip_prefix('s') == Some(&*name)
+}
+
+/// The URL of an HTTP proxy. Prints without user and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `USER:PASSWORD`.
+    credentials: Option<Password>,
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyUrl").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl ProxyUrl {
+    /// Where proxies listen that do not say.
+    const PORT: u16 = 3128;
+
+    /// Reads `[http://][USER:PASSWORD@]HOST[:PORT]`. `%` escapes stand for what they encode.
+    ///
+    /// # Errors
+    ///
+    /// The first thing wrong with it.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(AddressError::Scheme { scheme: shown_scheme(scheme), near: Some("http") });
+        }
+        let offset = text.len() - rest.len();
+        let (credentials, place) = match rest.rsplit_once('@') {
+            Some((credentials, place)) => (Some(percent_decoded(credentials, offset)?), place),
+            None => (None, rest),
+        };
+        let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))?;
+        let port = port.map_or(Ok(Self::PORT), |port| parse_port("port", port))?;
+        Ok(Self { host: host.to_owned(), port, credentials: credentials.map(Password::from) })
+    }
+
+    /// Returns the URL with user and password.
+    pub(super) fn reveal(&self) -> String {
+        let credentials = self.credentials().map_or(String::new(), |credentials| {
+            let encoded = |text| percent_encoded(text).replace('/', "%2F");
+            match credentials.split_once(':') {
+                Some((user, password)) => format!("{}:{}@", encoded(user), encoded(password)),
+                None => format!("{}@", encoded(credentials)),
+            }
+        });
+        format!("http://{credentials}{}:{}", authority(&self.host), self.port)
+    }
+
+    pub(super) fn credentials(&self) -> Option<&str> {
+        self.credentials.as_ref().map(Password::reveal)
+    }
+
+    /// Where the proxy itself is.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::Tcp { host: self.host.clone(), port: self.port }
+    }
 }
 
 /// Why an address is none.
@@ -219,8 +295,9 @@ impl AddressError {
     }
 }
 
-/// Reads an address: `HOST:PORT`, `[ADDRESS]:PORT`, `spice://HOST[:PORT][?port=…&tls-port=…&password=…]` or
-/// `spice+unix:///PATH[?password=…]`. In URIs `%` escapes stand for what they encode.
+/// Reads an address: `HOST:PORT`, `[ADDRESS]:PORT`, `spice://HOST[:PORT][?port=…&tls-port=…&password=…]`,
+/// `spice+tls://HOST:PORT[?password=…]` or `spice+unix:///PATH[?password=…]`. In URIs `%` escapes stand for what they
+/// encode.
 ///
 /// # Errors
 ///
@@ -241,28 +318,23 @@ pub fn parse(text: &str) -> Result<ConnectionTarget, AddressError> {
     let place = percent_decoded(place, offset)?;
     match scheme.to_ascii_lowercase().as_str() {
         "spice" => tcp(place.strip_suffix('/').unwrap_or(&place), query),
+        "spice+tls" => tls(place.strip_suffix('/').unwrap_or(&place), query),
         "spice+unix" => unix(place, query),
-        other => Err(AddressError::Scheme {
-            scheme: other.chars().filter(char::is_ascii_graphic).take(SCHEME_SHOWN).collect(),
-            near: nearest(other, SCHEMES),
-        }),
+        other => Err(AddressError::Scheme { scheme: shown_scheme(other), near: nearest(other, SCHEMES) }),
     }
 }
 
+/// Returns an address as it was written, but for the password in it.
+pub fn without_password(text: &str) -> String {
+    let Some((place, query)) = text.split_once('?') else { return text.to_owned() };
+    let shown = |part: &'_ str| {
+        if part.starts_with("password=") { "password=…".to_owned() } else { part.to_owned() }
+    };
+    format!("{place}?{}", query.split('&').map(shown).collect::<Vec<_>>().join("&"))
+}
+
 fn tcp(place: &str, query: Query) -> Result<ConnectionTarget, AddressError> {
-    if place.contains('@') {
-        return Err(AddressError::UserInfo);
-    }
-    if place.contains('/') {
-        return Err(AddressError::Path);
-    }
-    let (host, port) = split_port(place)?;
-    if host.is_empty() {
-        return Err(AddressError::NoHost);
-    }
-    if let Some(got) = host.chars().find(|one| !(one.is_alphanumeric() || ".-_:%".contains(*one))) {
-        return Err(AddressError::HostCharacter { got });
-    }
+    let (host, port) = host_and_port(place)?;
     let written = port.map(|port| parse_port("port", port)).transpose()?;
     if written.is_some() && query.port.is_some() {
         return Err(AddressError::Twice { key: "port" });
@@ -276,6 +348,21 @@ fn tcp(place: &str, query: Query) -> Result<ConnectionTarget, AddressError> {
     Ok(ConnectionTarget { plain, tls, password: query.password, ..ConnectionTarget::default() })
 }
 
+/// The port is the TLS port, and there is no other.
+fn tls(place: &str, query: Query) -> Result<ConnectionTarget, AddressError> {
+    let (host, port) = host_and_port(place)?;
+    if query.port.is_some() {
+        return Err(AddressError::Key { key: "port".to_owned(), near: None });
+    }
+    let written = port.map(|port| parse_port("port", port)).transpose()?;
+    if written.is_some() && query.tls_port.is_some() {
+        return Err(AddressError::Twice { key: "tls-port" });
+    }
+    let port = written.or(query.tls_port).ok_or(AddressError::NoPort)?;
+    let tls = Some(TlsEndpoint { host: host.to_owned(), port, ..TlsEndpoint::default() });
+    Ok(ConnectionTarget { tls, password: query.password, ..ConnectionTarget::default() })
+}
+
 fn unix(path: String, query: Query) -> Result<ConnectionTarget, AddressError> {
     let misplaced = [("port", query.port), ("tls-port", query.tls_port)];
     if let Some((key, _)) = misplaced.iter().find(|(_, port)| port.is_some()) {
@@ -286,6 +373,28 @@ fn unix(path: String, query: Query) -> Result<ConnectionTarget, AddressError> {
     }
     let plain = Some(Endpoint::Unix(PathBuf::from(path)));
     Ok(ConnectionTarget { plain, password: query.password, ..ConnectionTarget::default() })
+}
+
+/// Takes a host and what may be a port apart, and checks the host.
+fn host_and_port(place: &str) -> Result<(&str, Option<&str>), AddressError> {
+    if place.contains('@') {
+        return Err(AddressError::UserInfo);
+    }
+    if place.contains('/') {
+        return Err(AddressError::Path);
+    }
+    let (host, port) = split_port(place)?;
+    if host.is_empty() {
+        return Err(AddressError::NoHost);
+    }
+    match host.chars().find(|one| !(one.is_alphanumeric() || ".-_:%".contains(*one))) {
+        Some(got) => Err(AddressError::HostCharacter { got }),
+        None => Ok((host, port)),
+    }
+}
+
+fn shown_scheme(scheme: &str) -> String {
+    scheme.chars().filter(char::is_ascii_graphic).take(SCHEME_SHOWN).collect()
 }
 
 /// Splits `HOST:PORT` and `[ADDRESS]:PORT`; the brackets are taken off.
@@ -390,17 +499,17 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// A host as it stands in a URI.
-fn authority(host: &str) -> String {
+pub(super) fn authority(host: &str) -> String {
     match host.contains(':') {
         true => format!("[{}]", host.replace('%', "%25")),
         false => host.to_owned(),
     }
 }
 
-const SCHEMES: [&str; 2] = ["spice", "spice+unix"];
+const SCHEMES: [&str; 3] = ["spice", "spice+tls", "spice+unix"];
 const KEYS: [&str; 3] = ["port", "tls-port", "password"];
-const FORMS: &str =
-    "known forms: HOST:PORT, spice://HOST:PORT, spice://HOST?port=…&password=…, spice+unix:///PATH";
+const FORMS: &str = "known forms: HOST:PORT, spice://HOST:PORT, spice://HOST?port=…&tls-port=…&password=…, \
+                     spice+tls://HOST:PORT, spice+unix:///PATH";
 const SCHEME_SHOWN: usize = 20;
 const PORT_SHOWN: usize = 12;
 
@@ -446,6 +555,17 @@ mod tests {
                 ConnectionTarget { tls: tls_at("host", 5901), ..ConnectionTarget::default() },
             ),
             (
+                "spice+tls://host:5901",
+                ConnectionTarget { tls: tls_at("host", 5901), ..ConnectionTarget::default() },
+            ),
+            (
+                "spice+tls://[::1]?tls-port=5901&password=x",
+                with_password(
+                    ConnectionTarget { tls: tls_at("::1", 5901), ..ConnectionTarget::default() },
+                    "x",
+                ),
+            ),
+            (
                 "spice://host?port=5900&password=a%26b%20%C3%A9+",
                 with_password(tcp_at("host", 5900), "a&b é+"),
             ),
@@ -487,6 +607,10 @@ mod tests {
             ("a host:5900", AddressError::HostCharacter { got: ' ' }),
             ("ho\u{7}st:5900", AddressError::HostCharacter { got: '\u{7}' }),
             ("spice+unix://run/s", AddressError::RelativePath),
+            ("spice+tls://host", AddressError::NoPort),
+            ("spice+tls://host:1?port=2", AddressError::Key { key: "port".to_owned(), near: None }),
+            ("spice+tls://host:1?tls-port=2", AddressError::Twice { key: "tls-port" }),
+            ("spice+tls://user:secret@host:1", AddressError::UserInfo),
             ("spice+unix:///s?port=1", AddressError::Key { key: "port".to_owned(), near: None }),
             (
                 "spice://host:1?pasword=x",
@@ -512,30 +636,76 @@ mod tests {
         let target = parse("spice://host:5900?password=hunter2").unwrap();
         assert!(!format!("{target:?}").contains("hunter2"), "{target:?}");
         assert_eq!(target.to_uri().unwrap(), "spice://host:5900");
+        for (written, shown) in [
+            ("spice://h?port=1&password=hunter2&tls-port=2", "spice://h?port=1&password=…&tls-port=2"),
+            ("spice+unix:///s?password=hunter2", "spice+unix:///s?password=…"),
+            ("h:1", "h:1"),
+        ] {
+            assert_eq!(without_password(written), shown);
+        }
     }
 
     #[test]
-    fn what_is_not_spoken_is_named_by_its_key() {
-        let refused = |target: ConnectionTarget| target.plain_endpoint().unwrap_err().to_string();
-        let only_tls = parse("spice://host?tls-port=5901").unwrap();
-        assert_eq!(
-            refused(only_tls),
-            "only TLS is offered (`tls-port`, host:5901), and this version speaks plain SPICE only"
-        );
-        let secure = |channels: &[&str]| ConnectionTarget {
+    fn each_channel_begins_at_the_port_it_must() {
+        let both = parse("spice://host:1?tls-port=2").unwrap();
+        let with = |target: &ConnectionTarget, channels: &[&str]| ConnectionTarget {
             secure_channels: channels.iter().map(|&channel| channel.to_owned()).collect(),
-            ..tcp_at("host", 1)
+            ..target.clone()
+        };
+        let ways = |target: &ConnectionTarget| {
+            [ChannelType::MAIN, ChannelType::INPUTS, ChannelType(5)].map(|one| target.begins_with_tls(one))
+        };
+        assert_eq!(ways(&both), [Ok(false), Ok(false), Ok(false)]);
+        assert_eq!(ways(&with(&both, &["inputs"])), [Ok(false), Ok(true), Ok(false)]);
+        assert_eq!(ways(&with(&both, &["smain", "playback"])), [Ok(true), Ok(false), Ok(true)]);
+        assert_eq!(ways(&with(&both, &["all"])), [Ok(true), Ok(true), Ok(true)]);
+        let only_tls = parse("spice+tls://host:2").unwrap();
+        assert_eq!(ways(&only_tls), [Ok(true), Ok(true), Ok(true)]);
+        assert_eq!(only_tls.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_by_its_key() {
+        let plain = |secure: &[&str], disabled: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|&one| one.to_owned()).collect();
+            let (secure_channels, disabled_channels) = (owned(secure), owned(disabled));
+            ConnectionTarget { secure_channels, disabled_channels, ..tcp_at("host", 1) }.check()
         };
         for channel in ["main", "display", "sinputs", "all"] {
-            let refused = refused(secure(&["playback", channel]));
-            assert!(refused.contains(&format!("`secure-channels` demands TLS for {channel}")), "{refused}");
+            let wanted = TargetError::SecureChannel { channel: channel.to_owned() };
+            assert_eq!(plain(&["playback", channel], &[]), Err(wanted));
         }
-        assert!(secure(&["playback", "usbredir"]).plain_endpoint().is_ok());
-        let sasl = ConnectionTarget { username: Some("me".to_owned()), ..tcp_at("host", 1) };
-        assert_eq!(sasl.plain_endpoint(), Err(TargetError::Sasl));
-        let proxied = ConnectionTarget { proxy: Some("http://p:3128".to_owned()), ..tcp_at("host", 1) };
-        assert_eq!(proxied.plain_endpoint(), Err(TargetError::Proxy));
-        assert_eq!(ConnectionTarget::default().plain_endpoint(), Err(TargetError::NoPort));
+        assert_eq!(plain(&["playback", "usbredir"], &["playback", "cursor"]), Ok(()));
+        assert_eq!(plain(&["inputs"], &["inputs"]), Ok(()), "what is not opened needs no port");
+        assert_eq!(plain(&[], &["main"]), Err(TargetError::MainDisabled));
+        assert_eq!(ConnectionTarget::default().check(), Err(TargetError::NoPort));
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_with_a_port_and_perhaps_a_user() {
+        for (text, host, port, credentials, written) in [
+            ("http://proxy", "proxy", 3128, None, "http://proxy:3128"),
+            ("proxy:8080/", "proxy", 8080, None, "http://proxy:8080"),
+            ("HTTP://[::1]:1", "::1", 1, None, "http://[::1]:1"),
+            ("http://me:a%40b%2Fc@p:1", "p", 1, Some("me:a@b/c"), "http://me:a%40b%2Fc@p:1"),
+            ("me@p", "p", 3128, Some("me"), "http://me@p:3128"),
+        ] {
+            let url = ProxyUrl::parse(text).unwrap();
+            assert_eq!((&*url.host, url.port, url.credentials()), (host, port, credentials), "{text}");
+            assert_eq!(url.reveal(), written);
+            assert_eq!(ProxyUrl::parse(written), Ok(url.clone()));
+            assert!(!format!("{url:?}").contains("me"), "{url:?}");
+        }
+        let scheme = AddressError::Scheme { scheme: "https".to_owned(), near: Some("http") };
+        for (text, wanted) in [
+            ("https://proxy", scheme),
+            ("http://", AddressError::NoHost),
+            ("http://proxy:0", AddressError::Port { key: "port", got: "0".to_owned() }),
+            ("http://proxy/path", AddressError::Path),
+            ("http://me:%zz@proxy", AddressError::Escape { at: 11 }),
+        ] {
+            assert_eq!(ProxyUrl::parse(text), Err(wanted), "{text}");
+        }
     }
 
     #[test]
@@ -555,9 +725,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC*", uri in "spice(\\+unix)?://[a-z%0-9\\[\\]:/?&=@é]*") {
+        fn no_text_makes_it_panic(text in "\\PC*", uri in "spice(\\+unix|\\+tls)?://[a-z%0-9\\[\\]:/?&=@é]*") {
             let _ = parse(&text);
             let _ = parse(&uri);
+            let _ = ProxyUrl::parse(&text);
         }
     }
 }

@@ -31,6 +31,9 @@ pub enum LinkError {
         /// For how long.
         after: Duration,
     },
+    /// The server wants TLS, and this side has begun without.
+    #[error("the server speaks TLS at this port")]
+    SpeaksTls,
     /// The socket failed.
     #[error("socket failed at the {step}")]
     Io {
@@ -68,19 +71,24 @@ impl LinkError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Closed { .. } => {
-                Some("servers close without a word when they lack the channel, or are no SPICE servers")
-            }
+            Self::Closed { .. } => Some(
+                "servers close without a word when they lack the channel, want TLS, or are no SPICE servers",
+            ),
+            Self::SpeaksTls => Some("name the port as the TLS port: `tls-port`, or spice+tls://HOST:PORT"),
             Self::Timeout { .. } => Some("is this a SPICE server, and is its machine process still alive?"),
-            Self::Refused(LinkCode::NEED_SECURED) => {
-                Some("this channel is reserved for TLS; allow it on the plain port (QEMU: plaintext-channel)")
-            }
-            Self::Refused(LinkCode::NEED_UNSECURED) => Some("this channel is reserved for the plain port"),
+            Self::Refused(LinkCode::NEED_SECURED) => Some(
+                "name the server's TLS port as well, or allow the channel on the plain one (QEMU: plaintext-channel)",
+            ),
+            Self::Refused(LinkCode::NEED_UNSECURED) => Some(
+                "name the server's plain port as well, or allow the channel on the TLS one (QEMU: tls-channel)",
+            ),
             Self::Refused(LinkCode::PERMISSION_DENIED) => {
                 Some("the password is wrong, missing on either side, or expired")
             }
             Self::Refused(LinkCode::BAD_CONNECTION_ID) => Some("another client has taken over the session"),
-            Self::MechanismRejected | Self::SaslRequired => Some("start the server without sasl=on"),
+            Self::MechanismRejected | Self::SaslRequired => {
+                Some("let the server take tickets: QEMU without `sasl=on`, libvirt with `spice_sasl = 0`")
+            }
             _ => None,
         }
     }
@@ -116,8 +124,7 @@ pub(super) async fn begin(mut stream: Stream, request: &LinkRequest) -> Result<P
     write(&mut stream, "link message", timeout, &message.encode()).await?;
     let step = "link reply";
     let malformed = |source| LinkError::Malformed { step, source };
-    let mut header = [0; LinkHeader::LENGTH];
-    read(&mut stream, step, timeout, &mut header).await?;
+    let header = read_header(&mut stream, step, timeout).await?;
     // Only the fixed part is sure to be there when the server refuses.
     let header = LinkHeader::decode_checked(&header, 4).map_err(malformed)?;
     let mut body = vec![0; usize::try_from(header.size).expect("checked against the size limit")];
@@ -187,6 +194,24 @@ fn common_capabilities() -> Capabilities {
     Capabilities::of(&[capability::AUTH_SELECTION, capability::AUTH_SPICE, capability::MINI_HEADER])
 }
 
+/// Reads a link header. What a server says in TLS to whom it does not understand is shorter.
+async fn read_header(
+    stream: &mut Stream,
+    step: &'static str,
+    after: Duration,
+) -> Result<[u8; LinkHeader::LENGTH], LinkError> {
+    let mut alert = [0; TLS_ALERT.len()];
+    read(stream, step, after, &mut alert).await?;
+    if alert == TLS_ALERT {
+        return Err(LinkError::SpeaksTls);
+    }
+    let mut header = [0; LinkHeader::LENGTH];
+    let (start, rest) = header.split_at_mut(alert.len());
+    start.copy_from_slice(&alert);
+    read(stream, step, after, rest).await?;
+    Ok(header)
+}
+
 async fn read(
     stream: &mut Stream,
     step: &'static str,
@@ -207,7 +232,11 @@ async fn write(
     after: Duration,
     bytes: &[u8],
 ) -> Result<(), LinkError> {
-    match timeout(after, stream.write_all(bytes)).await {
+    let write = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    match timeout(after, write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(LinkError::Io { step, source }),
         Err(_) => Err(LinkError::Timeout { step, after }),
@@ -215,6 +244,9 @@ async fn write(
 }
 
 /// Servers that refuse tend to close with our bytes unread, which makes it a reset.
-fn is_hang_up(error: &io::Error) -> bool {
+pub(super) fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
+
+/// The type and the major version of a TLS record that says what is wrong.
+const TLS_ALERT: [u8; 2] = [21, 3];

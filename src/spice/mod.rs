@@ -11,7 +11,8 @@
 //! - [`address`], [`vv`]: where a console is, as people and files say it.
 //! - [`channel`]: one state machine per channel, fed with messages and drained of frames and events.
 //! - [`recording`]: what arrived, as a file; [`replay`]: the same channels again, fed from one.
-//! - [`recorder`], `transport`, `link`, `driver`, [`session`]: sockets, handshakes, one task per channel, the session.
+//! - [`recorder`], `transport`, [`tls`], [`proxy`], `link`, `driver`, [`session`]: sockets, handshakes, one task per channel,
+//!   the session.
 //!
 //! Start with [`session`], then [`channel`].
 
@@ -21,6 +22,7 @@ pub mod codec;
 mod driver;
 mod limits;
 mod link;
+pub mod proxy;
 pub mod recorder;
 pub mod recording;
 pub mod replay;
@@ -29,21 +31,24 @@ pub mod session;
 mod supervisor;
 pub mod surface;
 mod ticket;
+pub mod tls;
 mod transport;
 pub mod vv;
 pub mod wire;
 
-pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
+pub use address::{ConnectionTarget, ProxyUrl, TargetError, TlsEndpoint};
 pub use channel::{AgentError, AgentEvent, AgentState, NotFetched, capability_names};
 pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use recorder::{Recorder, RecorderError, RecorderOptions};
 pub use session::{
-    ChannelStats, CloseReason, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions, SessionStats,
+    ChannelStats, CloseReason, MovedTo, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions,
+    SessionStats,
 };
 pub use surface::{CursorShape, Surface};
 pub use ticket::{Password, TicketError};
+pub use tls::{CertificateProblem, Identity, TlsError};
 pub use transport::Endpoint;
 pub use wire::agent::{ClipboardKind, Selection};
 pub use wire::base::Severity;

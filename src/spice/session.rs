@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::address::{ConnectionTarget, TargetError};
 use super::channel::{
     AgentError, AgentEvent, AgentState, Compression, Counters, CursorChannel, CursorState, DisplayChannel,
     InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion,
@@ -18,11 +19,13 @@ use super::channel::{
 use super::driver::{Intake, Request, lock};
 use super::limits::Limits;
 use super::link::LinkError;
+use super::proxy::ProxyError;
 use super::recorder::{Recorder, Tap};
 use super::recording::SessionFacts;
 use super::supervisor;
 use super::surface::Surface;
 use super::ticket::Password;
+use super::tls::TlsError;
 use super::transport::Endpoint;
 use super::wire::agent::Selection;
 use super::wire::base::Severity;
@@ -32,8 +35,8 @@ use super::wire::types::Rect;
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
-    /// Where the server listens.
-    pub endpoint: Endpoint,
+    /// Where the server listens. The password in it does not count.
+    pub target: ConnectionTarget,
     /// The ticket, if the server wants one.
     pub password: Option<Password>,
     /// How images shall be compressed; `None` leaves it to the server. Default: off.
@@ -49,11 +52,16 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// The defaults, without a password.
+    /// The defaults for a plain endpoint, without a password.
     pub fn new(endpoint: Endpoint) -> Self {
+        Self::to(endpoint.into())
+    }
+
+    /// The defaults, with the target's password.
+    pub fn to(mut target: ConnectionTarget) -> Self {
         Self {
-            endpoint,
-            password: None,
+            password: target.password.take(),
+            target,
             compression: Some(Compression::Off),
             image_cache: true,
             handshake_timeout: Duration::from_secs(10),
@@ -180,8 +188,35 @@ pub enum CloseReason {
     Shutdown,
     /// The server closed the main channel: the machine ended, or another client took the session.
     ServerClosed,
+    /// The server has sent its clients away: the machine was migrated.
+    Moved(MovedTo),
     /// The main channel failed.
     Failed(String),
+}
+
+/// Where a machine was migrated to, as its old server says. Nothing has checked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedTo {
+    /// Name or address, safe to print.
+    pub host: String,
+    /// Plain port.
+    pub port: Option<u16>,
+    /// TLS port.
+    pub tls_port: Option<u16>,
+    /// The subject of its certificate, safe to print.
+    pub host_subject: Option<String>,
+}
+
+impl fmt::Display for MovedTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        for (key, port) in [("port", self.port), ("tls-port", self.tls_port)] {
+            if let Some(port) = port {
+                write!(f, ", {key} {port}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for CloseReason {
@@ -191,6 +226,7 @@ impl fmt::Display for CloseReason {
             Self::ServerClosed => {
                 f.write_str("the server closed the session, or another client took it over")
             }
+            Self::Moved(to) => write!(f, "the machine was migrated to {to}"),
             Self::Failed(reason) => write!(f, "main channel failed: {reason}"),
         }
     }
@@ -218,6 +254,32 @@ pub enum SessionError {
         endpoint: Endpoint,
         /// How long it was waited for.
         after: Duration,
+    },
+    /// There is no way for a channel.
+    #[error("open {channel}")]
+    Target {
+        /// Which.
+        channel: ChannelId,
+        /// Why.
+        source: TargetError,
+    },
+    /// There is no TLS.
+    #[error("open {channel}: TLS with {endpoint}")]
+    Tls {
+        /// The channel it was for.
+        channel: ChannelId,
+        /// The server.
+        endpoint: Endpoint,
+        /// What failed.
+        source: TlsError,
+    },
+    /// The proxy does not let us through.
+    #[error("open {channel}")]
+    Proxy {
+        /// The channel it was for.
+        channel: ChannelId,
+        /// What failed.
+        source: ProxyError,
     },
     /// A handshake failed.
     #[error("open {channel}")]
@@ -251,6 +313,9 @@ impl SessionError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Link { source, .. } => source.hint(),
+            Self::Target { source, .. } => Some(source.hint()),
+            Self::Tls { source, .. } => source.hint(),
+            Self::Proxy { source, .. } => Some(source.hint()),
             Self::Connect { .. } | Self::ConnectTimeout { .. } => {
                 Some("is the machine running, and is this its SPICE address?")
             }

@@ -1,6 +1,6 @@
 //! The task above all channel tasks: opens them, outlives them, and says how it ended.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -8,15 +8,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::address::TargetError;
 use super::channel::{
     BaseEvent, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, InputsChannel, InputsEvent,
     Machine, MainChannel, MainEvent,
 };
 use super::driver::{ChannelEnd, Request, chain, drive, wait_until};
-use super::link::{LinkRequest, PendingLink};
-use super::session::{Channels, CloseReason, SessionError, SessionEvent, SessionOptions};
-use super::transport::Stream;
-use super::wire::link::{Capabilities, ChannelId, ChannelType};
+use super::link::{LinkError, LinkRequest, PendingLink};
+use super::session::{Channels, CloseReason, MovedTo, SessionError, SessionEvent, SessionOptions};
+use super::transport::{Endpoint, Stream};
+use super::wire::link::{Capabilities, ChannelId, ChannelType, LinkCode};
 
 type Events = mpsc::UnboundedSender<SessionEvent>;
 type Ready = oneshot::Sender<Result<Channels, SessionError>>;
@@ -34,7 +35,8 @@ pub(super) async fn run(
     options.record_session();
     let options = Arc::new(options);
     let cancel_main = CancellationToken::new();
-    let mut supervisor = Supervisor { options, events, cancel, cancel_main, tasks: JoinSet::new() };
+    let moved = Arc::default();
+    let mut supervisor = Supervisor { options, events, cancel, cancel_main, moved, tasks: JoinSet::new() };
     match supervisor.open().await {
         Ok(channels) => {
             // When nobody waits for the session any more its guard has cancelled it.
@@ -57,6 +59,8 @@ struct Supervisor {
     cancel: CancellationToken,
     /// Main closes last: QEMU crashes when it goes away while another channel is being linked.
     cancel_main: CancellationToken,
+    /// Where the server has sent us, which ends the session.
+    moved: Arc<OnceLock<MovedTo>>,
     tasks: JoinSet<(ChannelId, ChannelEnd)>,
 }
 
@@ -80,7 +84,8 @@ impl Supervisor {
                 break listed;
             }
         };
-        let wanted = wanted(&listed);
+        let mut wanted = wanted(&listed);
+        wanted.retain(|channel| !self.options.target.is_disabled(channel.channel_type));
         let _ = self.events.send(SessionEvent::Connected {
             session_id,
             channels: [ChannelId::MAIN].into_iter().chain(wanted.iter().copied()).collect(),
@@ -135,9 +140,19 @@ impl Supervisor {
         let (requests, requested) = mpsc::unbounded_channel();
         channels.main = Some((Arc::clone(&machine), requests));
         let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
+        let (moved, cancel_all) = (Arc::clone(&self.moved), self.cancel.clone());
         self.tasks.spawn(async move {
-            let sink =
-                |batch: Vec<MainEvent>| batch.into_iter().for_each(|event| main_event(event, &events, &says));
+            let sink = |batch: Vec<MainEvent>| {
+                for event in batch {
+                    match event {
+                        MainEvent::Moved(to) => {
+                            let _ = moved.set(to);
+                            cancel_all.cancel();
+                        }
+                        event => main_event(event, &events, &says),
+                    }
+                }
+            };
             let intake = options.intake(ChannelId::MAIN);
             let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (ChannelId::MAIN, end)
@@ -155,7 +170,9 @@ impl Supervisor {
         let word = timeout(after, setup.recv());
         match self.cancel.run_until_cancelled(word).await.unwrap_or(Ok(None)) {
             Ok(Some(word)) => Ok(word),
-            Ok(None) if self.cancel.is_cancelled() => Err(SessionError::Ended(CloseReason::Shutdown)),
+            Ok(None) if self.cancel.is_cancelled() => {
+                Err(SessionError::Ended(self.sent_away().unwrap_or(CloseReason::Shutdown)))
+            }
             Ok(None) => {
                 let end = self.tasks.join_next().await.and_then(Result::ok).map(|(_, end)| end);
                 Err(SessionError::Ended(close_reason(end)))
@@ -283,7 +300,11 @@ impl Supervisor {
                 }
             }
         }
-        reason.unwrap_or(CloseReason::Shutdown)
+        self.sent_away().or(reason).unwrap_or(CloseReason::Shutdown)
+    }
+
+    fn sent_away(&self) -> Option<CloseReason> {
+        self.moved.get().cloned().map(CloseReason::Moved)
     }
 }
 
@@ -322,14 +343,62 @@ async fn begin(
     channel: ChannelId,
     channel_caps: Capabilities,
 ) -> Result<PendingLink, SessionError> {
-    let (endpoint, after) = (&options.endpoint, options.handshake_timeout);
-    let stream = match timeout(after, Stream::connect(endpoint)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(source)) => return Err(SessionError::Connect { channel, endpoint: endpoint.clone(), source }),
-        Err(_) => return Err(SessionError::ConnectTimeout { channel, endpoint: endpoint.clone(), after }),
+    let target = &options.target;
+    let request = LinkRequest { connection_id, channel, channel_caps, timeout: options.handshake_timeout };
+    let is_tls = target.begins_with_tls(channel.channel_type);
+    let is_tls = is_tls.map_err(|source| SessionError::Target { channel, source })?;
+    let attempt = async |is_tls| {
+        let stream = connect(options, channel, is_tls).await?;
+        Ok::<_, SessionError>(super::link::begin(stream, &request).await)
     };
-    let request = LinkRequest { connection_id, channel, channel_caps, timeout: after };
-    super::link::begin(stream, &request).await.map_err(|source| SessionError::Link { channel, source })
+    // The server may have its own idea of which channels go where.
+    let linked = match attempt(is_tls).await? {
+        Err(LinkError::Refused(LinkCode::NEED_SECURED)) if !is_tls && target.tls.is_some() => {
+            attempt(true).await?
+        }
+        Err(LinkError::Refused(LinkCode::NEED_UNSECURED))
+            if is_tls && target.plain.is_some() && target.demands_tls(channel.channel_type).is_none() =>
+        {
+            attempt(false).await?
+        }
+        linked => linked,
+    };
+    linked.map_err(|source| SessionError::Link { channel, source })
+}
+
+/// Connects to the plain or the TLS port, through a proxy if there is one.
+async fn connect(options: &SessionOptions, channel: ChannelId, is_tls: bool) -> Result<Stream, SessionError> {
+    let (target, after) = (&options.target, options.handshake_timeout);
+    let tls = target.tls.as_ref().filter(|_| is_tls);
+    let endpoint = match tls {
+        Some(tls) => Endpoint::Tcp { host: tls.host.clone(), port: tls.port },
+        None => {
+            let no_port = SessionError::Target { channel, source: TargetError::NoPort };
+            target.plain.clone().ok_or(no_port)?
+        }
+    };
+    let stream = match (&endpoint, &target.proxy) {
+        (Endpoint::Tcp { host, port }, Some(proxy)) => {
+            let tunnel = super::proxy::connect(proxy, host, *port, after).await;
+            Stream::Tcp(tunnel.map_err(|source| SessionError::Proxy { channel, source })?)
+        }
+        (endpoint, _) => match timeout(after, Stream::connect(endpoint)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(source)) => {
+                return Err(SessionError::Connect { channel, endpoint: endpoint.clone(), source });
+            }
+            Err(_) => {
+                return Err(SessionError::ConnectTimeout { channel, endpoint: endpoint.clone(), after });
+            }
+        },
+    };
+    match (stream, tls) {
+        (Stream::Tcp(socket), Some(tls)) => match super::tls::connect(socket, tls, after).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(source) => Err(SessionError::Tls { channel, endpoint, source }),
+        },
+        (stream, _) => Ok(stream),
+    }
 }
 
 async fn finish(
@@ -391,7 +460,7 @@ fn main_event(event: MainEvent, events: &Events, setup: &mpsc::UnboundedSender<S
             events.send(SessionEvent::MouseMode { client_supported: is_client_supported, client: is_client })
         }
         MainEvent::Agent(event) => events.send(SessionEvent::Agent(event)),
-        MainEvent::Name(_) => return,
+        MainEvent::Name(_) | MainEvent::Moved(_) => return,
         MainEvent::Base(event) => events.send(base_event(ChannelId::MAIN, event)),
     };
 }

@@ -2,11 +2,14 @@
 //! Whoever reads the file obeys [`VvFile::delete_this_file`].
 //!
 //! The format is GLib's key file: groups in brackets, `key=value`, comments behind `#`, escapes `\s \n \t \r \\`. What
-//! this program has no use for (hot keys, `usb-filter`, full screen, later inventions) is left alone.
+//! this program has no use for is left alone: `version`, `versions` and `newer-version-url`, which are about viewers; hot
+//! keys, `fullscreen`, `usb-filter`, `color-depth`, `disable-effects` and the `enable-…`s, which are about windows and
+//! devices; later inventions. `username` and `tls-ciphers` are read, so that they can be written again, but not used: SASL
+//! is not spoken, and the ciphers of TLS 1.2 and 1.3 that are spoken are all good.
 
 use std::path::PathBuf;
 
-use super::address::{self, AddressError, ConnectionTarget, TlsEndpoint};
+use super::address::{self, AddressError, ConnectionTarget, ProxyUrl, TlsEndpoint};
 use super::ticket::Password;
 use super::transport::Endpoint;
 
@@ -31,6 +34,8 @@ pub enum VvError {
     Escape { line: usize },
     #[error("line {line}")]
     Port { line: usize, source: AddressError },
+    #[error("line {line}: `proxy` is no URL of an HTTP proxy")]
+    Proxy { line: usize, source: AddressError },
     #[error("line {line}: `delete-this-file` is neither 0 nor 1")]
     Flag { line: usize },
     #[error("line {line}: `unix-path` is not absolute")]
@@ -103,10 +108,14 @@ pub fn format(target: &ConnectionTarget, delete_this_file: bool) -> String {
     }
     put_some(&mut put, "username", target.username.as_deref());
     put_some(&mut put, "password", target.password.as_ref().map(Password::reveal));
-    put_some(&mut put, "proxy", target.proxy.as_deref());
+    put_some(&mut put, "proxy", target.proxy.as_ref().map(ProxyUrl::reveal).as_deref());
     put_some(&mut put, "title", target.title.as_deref());
-    if !target.secure_channels.is_empty() {
-        put("secure-channels", &target.secure_channels.join(";"));
+    for (key, channels) in
+        [("secure-channels", &target.secure_channels), ("disable-channels", &target.disabled_channels)]
+    {
+        if !channels.is_empty() {
+            put(key, &channels.join(";"));
+        }
     }
     if delete_this_file {
         put("delete-this-file", "1");
@@ -154,14 +163,13 @@ impl Keys {
             "tls-ciphers" => self.tls.ciphers = text()?,
             "username" => self.rest.username = text()?,
             "password" => self.rest.password = text()?.map(Password::from),
-            "proxy" => self.rest.proxy = text()?,
-            "title" => self.rest.title = text()?,
-            "secure-channels" => {
-                let channels = value()?;
-                let channels =
-                    channels.split([';', ',']).map(str::trim).filter(|channel| !channel.is_empty());
-                self.rest.secure_channels = channels.map(str::to_owned).collect();
+            "proxy" => {
+                let url = text()?.map(|url| ProxyUrl::parse(&url)).transpose();
+                self.rest.proxy = url.map_err(|source| VvError::Proxy { line, source })?;
             }
+            "title" => self.rest.title = text()?,
+            "secure-channels" => self.rest.secure_channels = list(&value()?),
+            "disable-channels" => self.rest.disabled_channels = list(&value()?),
             "delete-this-file" => {
                 self.delete_this_file = match raw.trim() {
                     "0" => false,
@@ -201,10 +209,15 @@ impl Keys {
     }
 }
 
-/// Reads a port. `-1` is how some writers say that there is none.
+fn list(text: &str) -> Vec<String> {
+    text.split([';', ',']).map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+}
+
+/// Reads a port. Nothing, 0 and -1 are how writers say that there is none.
 fn port(line: usize, key: &'static str, value: &str) -> Result<Option<u16>, VvError> {
     match value.trim() {
-        "" | "-1" => Ok(None),
+        // The format says: absent, or not above 0.
+        text if text.is_empty() || text.parse::<i64>().is_ok_and(|port| port <= 0) => Ok(None),
         text => address::parse_port(key, text).map(Some).map_err(|source| VvError::Port { line, source }),
     }
 }
@@ -291,7 +304,13 @@ mod tests {
         assert_eq!(read("host=h\nport=1\nport=2").plain, tcp("h", 2));
         let secure = read("host=h\nport=1\nsecure-channels=main;inputs;\nproxy=http://p:1\nusername=me");
         assert_eq!(secure.secure_channels, ["main", "inputs"]);
-        assert_eq!((secure.proxy.as_deref(), secure.username.as_deref()), (Some("http://p:1"), Some("me")));
+        assert_eq!(secure.proxy, Some(ProxyUrl::parse("http://p:1").unwrap()));
+        assert_eq!(secure.username.as_deref(), Some("me"));
+        assert_eq!(
+            read("host=h\nport=1\ndisable-channels=cursor;playback").disabled_channels,
+            ["cursor", "playback"]
+        );
+        assert_eq!(read("host=h\nport=0\ntls-port=2").plain, None);
         let tls = read("host=h\ntls-port=2");
         assert!(tls.plain.is_none() && tls.tls.is_some_and(|tls| tls.port == 2));
     }
@@ -316,6 +335,10 @@ mod tests {
             (in_group("tls-port=1"), VvError::NoHost),
             (in_group("host=h\nport=x"), port(4, "port", "x")),
             (in_group("host=h\nport=1\ntls-port=70000"), port(5, "tls-port", "70000")),
+            (
+                in_group("host=h\nport=1\nproxy=http://me:secret@p:x"),
+                VvError::Proxy { line: 5, source: AddressError::Port { key: "port", got: "x".to_owned() } },
+            ),
             (in_group("unix-path=run/s"), VvError::RelativePath { line: 3 }),
             (in_group("host=h\nport=1\ndelete-this-file=yes"), VvError::Flag { line: 5 }),
             (in_group("host=h\nport=1\npassword=secret\\"), VvError::Escape { line: 5 }),

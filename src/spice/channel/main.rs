@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::agent::{Agent, AgentError, AgentEvent, AgentState};
 use super::base::{Base, printable};
 use super::{BaseEvent, ChannelError, Counters, Machine};
+use crate::spice::session::MovedTo;
 use crate::spice::wire::agent::Selection;
 use crate::spice::wire::bytes::Rest;
 use crate::spice::wire::header::Frame;
@@ -14,7 +15,7 @@ use crate::spice::wire::link::ChannelId;
 use crate::spice::wire::main::client::{
     AgentData, AgentStart, AttachChannels, MigrateConnectError, MouseModeRequest,
 };
-use crate::spice::wire::main::{MainMessage, capability, mouse_mode};
+use crate::spice::wire::main::{MainMessage, MigrationTarget, capability, mouse_mode};
 
 /// The main channel's state. Performs no IO; the caller moves the bytes.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub enum MainEvent {
     },
     /// See [`AgentEvent`].
     Agent(AgentEvent),
+    /// The server goes away, and has a successor.
+    Moved(MovedTo),
     /// The machine's name.
     Name(String),
     /// See [`BaseEvent`].
@@ -150,11 +153,14 @@ impl MainChannel {
                     .handle_data(message.data.0)
                     .map_err(|error| self.base.decode_error(name, error))?;
             }
+            // Comes although no capability for it was announced. The server goes on without us, and says SWITCH_HOST.
             Some(MainMessage::MigrateBegin(_) | MainMessage::MigrateBeginSeamless(_)) => {
                 self.base.unsupported(name);
                 self.base.send(&MigrateConnectError {});
             }
-            Some(MainMessage::MigrateSwitchHost(_)) => self.base.unsupported(name),
+            Some(MainMessage::MigrateSwitchHost(message)) => {
+                self.base.report(MainEvent::Moved(moved_to(&message.target)));
+            }
             Some(
                 MainMessage::MultiMediaTime(_)
                 | MainMessage::Uuid(_)
@@ -177,6 +183,17 @@ impl MainChannel {
         }
         self.base
             .report(MainEvent::MouseMode { is_client_supported, is_client: current == mouse_mode::CLIENT });
+    }
+}
+
+fn moved_to(target: &MigrationTarget<'_>) -> MovedTo {
+    let port = |port: u16| Some(port).filter(|port| ![0, u16::MAX].contains(port));
+    let host_subject = Some(printable(target.cert_subject)).filter(|subject| !subject.is_empty());
+    MovedTo {
+        host: printable(target.host),
+        port: port(target.port),
+        tls_port: port(target.sport),
+        host_subject,
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent, Monitor,
 };
 use crate::spice::limits::Limits;
+use crate::spice::session::MovedTo;
 use crate::spice::surface::DrawError;
 use crate::spice::wire::base::client::{Ack, AckSync, MigrateFlushMark, Pong};
 use crate::spice::wire::base::{
@@ -400,10 +401,37 @@ fn main_attaches_to_its_channels_once_it_is_initialised() {
 #[test]
 fn migrations_are_declined_and_flushes_are_marked() {
     let mut pair = Pair::new(MainChannel::new());
-    pair.send(&main::MigrateBegin { target: main::MigrationTarget { port: 1, sport: 0, data: Rest(&[]) } });
+    let target = || main::MigrationTarget { port: 1, sport: 0, host: b"elsewhere", cert_subject: b"" };
+    pair.send(&main::MigrateBegin { target: target() });
+    pair.send(&main::MigrateBeginSeamless { target: target(), src_mig_version: 1 });
+    pair.send(&main::MigrateCancel {});
+    pair.send(&main::MigrateEnd {});
     pair.send(&Migrate { flags: 1 });
     pair.send(&Migrate { flags: 2 });
-    assert_eq!(pair.received(), [sent(&MigrateConnectError {}), sent(&MigrateFlushMark {})]);
+    let no = || sent(&MigrateConnectError {});
+    assert_eq!(pair.received(), [no(), no(), sent(&MigrateFlushMark {})]);
+    let is_notice = |event: &MainEvent| matches!(event, MainEvent::Base(BaseEvent::Unsupported { .. }));
+    assert!(pair.events().iter().all(is_notice), "the session goes on");
+}
+
+#[test]
+fn being_sent_to_another_host_is_reported_in_words_that_are_safe_to_print() {
+    let mut pair = Pair::new(MainChannel::new());
+    let target =
+        main::MigrationTarget { port: 5900, sport: 0xffff, host: b"we\x1bst\0more", cert_subject: b"\0" };
+    pair.send(&main::MigrateSwitchHost { target });
+    let (host, port) = ("we\\u{1b}st".to_owned(), Some(5900));
+    let to = MovedTo { host, port, tls_port: None, host_subject: None };
+    assert_eq!(to.to_string(), "we\\u{1b}st, port 5900");
+    assert_eq!(pair.events(), [MainEvent::Moved(to)]);
+    assert_eq!(pair.received(), []);
+    // A host that is not where it is said to be, and one that is not there at all.
+    let mut body = vec![0; 20];
+    body[4..12].copy_from_slice(&[255, 255, 255, 255, 19, 0, 0, 0]);
+    let frame = |body| Frame { kind: 111, sub_list: 0, body };
+    let error = pair.client.handle_message(pair.now, frame(&body)).unwrap_err();
+    assert!(matches!(error, ChannelError::Decode { name: "MIGRATE_SWITCH_HOST", .. }), "{error:?}");
+    assert!(pair.client.handle_message(pair.now, frame(&body[..3])).is_err());
 }
 
 #[test]

@@ -57,17 +57,17 @@ pub(super) async fn receive(
     };
     let Some(channel_caps) = capabilities(mess.channel.channel_type).filter(|_| mess.channel.id == 0) else {
         let code = LinkCode::CHANNEL_NOT_AVAILABLE;
-        stream.write_all(&reply(code, [0; PUBLIC_KEY_BYTES], Capabilities::default())).await?;
+        send(&mut stream, &reply(code, [0; PUBLIC_KEY_BYTES], Capabilities::default())).await?;
         return Err(TurnedAway::Refused(code));
     };
-    stream.write_all(&reply(LinkCode::OK, *key.public(), channel_caps)).await?;
+    send(&mut stream, &reply(LinkCode::OK, *key.public(), channel_caps)).await?;
     if mess.common.has(capability::AUTH_SELECTION) {
         let mut mechanism = [0; 4];
         stream.read_exact(&mut mechanism).await?;
         let mechanism = u32::from_le_bytes(mechanism);
         if mechanism != capability::AUTH_SPICE {
             let whole = reply(LinkCode::INVALID_DATA, [0; PUBLIC_KEY_BYTES], Capabilities::default());
-            stream.write_all(&whole).await?;
+            send(&mut stream, &whole).await?;
             return Err(TurnedAway::Mechanism(mechanism));
         }
     }
@@ -83,12 +83,17 @@ pub(super) async fn receive(
 
 /// Sends the link result.
 pub(super) async fn answer(stream: &mut Stream, code: LinkCode) -> io::Result<()> {
-    stream.write_all(&code.0.to_le_bytes()).await
+    send(stream, &code.0.to_le_bytes()).await
+}
+
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 async fn refuse(mut stream: Stream, code: LinkCode, error: WireError) -> TurnedAway {
     // Whoever speaks another protocol may not listen to the answer.
-    let _ = stream.write_all(&reply(code, [0; PUBLIC_KEY_BYTES], Capabilities::default())).await;
+    let _ = send(&mut stream, &reply(code, [0; PUBLIC_KEY_BYTES], Capabilities::default())).await;
     error.into()
 }
 

@@ -36,6 +36,7 @@ use self::link::{Guest, TurnedAway, answer};
 use self::peer::{CursorPeer, DisplayPeer, InputsPeer, MainPeer, MouseModes, Peer};
 use self::stage::Stage;
 use super::ticket::Password;
+use super::tls::Identity;
 use super::transport::{Endpoint, Stream};
 use super::wire::link::{ChannelId, ChannelType, LinkCode};
 
@@ -45,8 +46,10 @@ pub use self::stage::{CursorShape, ShowError};
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Where to listen. The path of a unix socket must not be taken.
+    /// Where to listen. The path of a unix socket must not be taken; the port 0 stands for any that is free.
     pub endpoint: Endpoint,
+    /// What clients are shown over TLS; `None` serves in plain. Only for TCP.
+    pub identity: Option<Identity>,
     /// What clients must know; `None` lets everybody in.
     pub password: Option<Password>,
     /// The machine's name.
@@ -60,10 +63,11 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// The defaults, without a password.
+    /// The defaults, in plain and without a password.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
+            identity: None,
             password: None,
             name: "backstaff".to_owned(),
             encoding: Encoding::Raw,
@@ -104,6 +108,12 @@ pub enum ServeError {
         endpoint: Endpoint,
         /// Why.
         source: io::Error,
+    },
+    /// TLS does not exist on unix sockets.
+    #[error("serve TLS at {endpoint}, which is a unix socket")]
+    TlsOnUnix {
+        /// Where.
+        endpoint: Endpoint,
     },
     /// It has no key.
     #[error("make a key")]
@@ -203,13 +213,19 @@ impl std::fmt::Debug for ServerHandle {
 /// # Errors
 /// There is no key, or it cannot listen.
 pub async fn serve(
-    options: ServerOptions,
+    mut options: ServerOptions,
 ) -> Result<(ServerHandle, mpsc::Receiver<ServerEvent>), ServeError> {
+    if options.identity.is_some() && matches!(options.endpoint, Endpoint::Unix(_)) {
+        return Err(ServeError::TlsOnUnix { endpoint: options.endpoint });
+    }
     let key = tokio::task::spawn_blocking(ServerKey::of_process);
     let key = key.await.map_err(|_| ServeError::Key(rsa::Error::Internal))?.map_err(ServeError::Key)?;
     let listener = Listener::bind(&options.endpoint)
         .await
         .map_err(|source| ServeError::Listen { endpoint: options.endpoint.clone(), source })?;
+    if let Some(port) = listener.port() {
+        options.endpoint.set_port(port);
+    }
     let (events, receiver) = mpsc::channel(EVENTS);
     let cancel = CancellationToken::new();
     let guard = Arc::new(cancel.clone().drop_guard());
@@ -285,6 +301,11 @@ impl ServerHandle {
     pub fn set_lights(&self, lights: u16) {
         self.server.stage.set_lights(lights);
         self.tell();
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.server.options.endpoint
     }
 
     /// How many sessions there are.
@@ -382,6 +403,12 @@ impl Server {
     /// Takes a client through its handshake and serves its channel to the end.
     async fn welcome(self: Arc<Self>, stream: Stream) -> Result<(), TurnedAway> {
         let handshake = async {
+            let stream = match (stream, &self.options.identity) {
+                (Stream::Tcp(socket), Some(identity)) => {
+                    Stream::Tls(Box::new(identity.accept(socket).await?))
+                }
+                (stream, _) => stream,
+            };
             let mut guest = link::receive(stream, self.key, self.options.password.as_ref()).await?;
             match self.enter(&guest) {
                 Ok(place) => {
@@ -533,6 +560,13 @@ impl Listener {
         match endpoint {
             Endpoint::Tcp { host, port } => TcpListener::bind((host.as_str(), *port)).await.map(Self::Tcp),
             Endpoint::Unix(path) => UnixListener::bind(path).map(Self::Unix),
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Self::Unix(_) => None,
         }
     }
 

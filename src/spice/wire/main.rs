@@ -1,6 +1,6 @@
 //! The main channel: session, channel list, mouse mode, the pipe to the guest agent.
 
-use super::bytes::{Counted, Field, Message, Reader, Rest, WireError, Writer, fields, message, message_set};
+use super::bytes::{Counted, Field, Message, Reader, Rest, WireError, Writer, message, message_set};
 use super::link::ChannelId;
 
 /// Bits of [`Init::supported_mouse_modes`] and [`MouseMode::supported`].
@@ -19,15 +19,40 @@ pub mod capability {
     pub const AGENT_CONNECTED_TOKENS: u32 = 2;
 }
 
-fields! {
-    /// SpiceMigrationDstInfo. The strings stay undecoded: this side never follows a migration.
-    MigrationTarget<'a> {
-        /// Plain port; 0 is none.
-        port: u16,
-        /// TLS port; 0 is none.
-        sport: u16,
-        /// The rest, with pointers relative to the whole body.
-        data: Rest<'a>,
+/// SpiceMigrationDstInfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationTarget<'a> {
+    /// Plain port; 0 and 0xFFFF are none.
+    pub port: u16,
+    /// TLS port; 0 and 0xFFFF are none.
+    pub sport: u16,
+    /// Name or address, usually with a NUL.
+    pub host: &'a [u8],
+    /// Subject of the certificate, usually with a NUL; empty when there is none.
+    pub cert_subject: &'a [u8],
+}
+
+impl<'a> Field<'a> for MigrationTarget<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let (port, sport) = (u16::decode(reader)?, u16::decode(reader)?);
+        let mut text = |name| {
+            let size = u32::decode(reader)?;
+            let target = reader.pointer().map_err(|error| error.in_field(name))?;
+            let taken = target.map_or(Ok(&[][..]), |mut target| target.counted_bytes(size));
+            taken.map_err(|error| error.in_field(name))
+        };
+        Ok(Self { port, sport, host: text("host")?, cert_subject: text("cert_subject")? })
+    }
+    fn encode(&self, writer: &mut Writer) {
+        self.port.encode(writer);
+        self.sport.encode(writer);
+        for text in [self.host, self.cert_subject] {
+            writer.count::<u32>(text.len());
+            match text {
+                [] => 0_u32.encode(writer),
+                text => writer.pointer(|target| target.bytes(text)),
+            }
+        }
     }
 }
 
@@ -191,8 +216,10 @@ message! {
 message! {
     /// SPICE_MSG_MAIN_MIGRATE_BEGIN_SEAMLESS.
     116 "MIGRATE_BEGIN_SEAMLESS" MigrateBeginSeamless<'a> {
-        /// Where to, and the source's version at the end.
+        /// Where to.
         target: MigrationTarget<'a>,
+        /// The source's version of what is transferred.
+        src_mig_version: u32,
     }
 }
 
@@ -363,17 +390,33 @@ mod tests {
 
     #[test]
     fn migration_messages_are_their_bytes() {
-        let target = || MigrationTarget { port: 5900, sport: 5901, data: Rest(&[0; 4]) };
+        let target = || MigrationTarget { port: 5900, sport: 5901, host: b"vm\0", cert_subject: b"CN=v\0" };
         let bytes = annotated(
             "0c17 port
              0d17 sport
-             00000000 data",
+             03000000 host_size
+             14000000 host
+             05000000 cert_subject_size
+             17000000 cert_subject
+             766d00 host_data
+             434e3d7600 cert_subject_data",
         );
         check(&MigrateBegin { target: target() }, 101, &bytes);
         check(&MigrateCancel {}, 102, &[]);
         check(&MigrateSwitchHost { target: target() }, 111, &bytes);
         check(&MigrateEnd {}, 112, &[]);
-        check(&MigrateBeginSeamless { target: target() }, 116, &bytes);
+        let seamless = annotated(
+            "0c17 port
+             0000 sport
+             01000000 host_size
+             18000000 host
+             00000000 cert_subject_size
+             00000000 cert_subject
+             02000000 src_mig_version
+             76 host_data",
+        );
+        let plain = MigrationTarget { port: 5900, sport: 0, host: b"v", cert_subject: b"" };
+        check(&MigrateBeginSeamless { target: plain, src_mig_version: 2 }, 116, &seamless);
         check(&MigrateDstSeamlessAck {}, 117, &[]);
         check(&MigrateDstSeamlessNack {}, 118, &[]);
     }

@@ -28,6 +28,9 @@ fn console(source: ConsoleSource) -> AttachSettings {
         name: "theirs".to_owned(),
         consoles: vec![said(source)],
         passwords: Vec::new(),
+        ca: None,
+        host_subject: None,
+        proxy: None,
         serial_log: None,
         qmp: None,
         digest: false,
@@ -203,7 +206,10 @@ async fn what_is_configured_and_does_not_work_is_named_with_its_remedy() {
     let path = |name: &str| folder.path().join(name);
     drop(std::os::unix::net::UnixListener::bind(path("dead.sock")).unwrap());
     write(&path("empty.vv"), "");
-    write(&path("tls.vv"), "[virt-viewer]\ntype=spice\nhost=h\ntls-port=5901\npassword=hunter2\n");
+    write(&path("tls.vv"), "[virt-viewer]\ntype=spice\nhost=127.0.0.1\ntls-port=1\npassword=hunter2\n");
+    let secure = "[virt-viewer]\ntype=spice\nhost=h\nport=1\nsecure-channels=playback;inputs;\n";
+    write(&path("secure.vv"), secure);
+    write(&path("proxy.vv"), "[virt-viewer]\ntype=spice\nhost=h\nport=1\nproxy=https://me:hunter2@p\n");
     let dead = format!("spice+unix://{}", path("dead.sock").display());
     let vv = |name: &str| console(ConsoleSource::Vv(path(name)));
     let only = |change: fn(&mut AttachSettings, PathBuf), name: &str| {
@@ -219,6 +225,10 @@ async fn what_is_configured_and_does_not_work_is_named_with_its_remedy() {
     two.consoles.push(said(ConsoleSource::Vv("/a.vv".into())));
     let mut control = spice("h:1");
     control.consoles.insert(0, said(ConsoleSource::ControlSocket("/c.sock".into())));
+    let trusting = |mut settings: AttachSettings| {
+        settings.ca = Some(said("/nowhere/ca.pem".into()));
+        settings
+    };
     let mut two_passwords = spice("h:1");
     let password = || said(PasswordSource::Text(TICKET.to_owned().into()));
     two_passwords.passwords = vec![password(), password()];
@@ -231,13 +241,33 @@ async fn what_is_configured_and_does_not_work_is_named_with_its_remedy() {
         ),
         (spice("spice://hunter2@h:5900"), "holds user information", "a ticket needs no user name"),
         (spice("h"), "BACKSTAFF_TEST is no address: the address names no port", "known forms"),
-        (spice("spice://h?tls-port=5901"), "only TLS is offered (`tls-port`, h:5901)", "plain port"),
+        (
+            spice("spice+tls://127.0.0.1:1"),
+            "connect to 127.0.0.1:1: Connection refused",
+            "is the machine running",
+        ),
+        (
+            trusting(spice("spice://h:1")),
+            "BACKSTAFF_TEST is about TLS, and the console has no TLS port",
+            "spice+tls://",
+        ),
+        (
+            trusting(spice("spice+tls://h:1")),
+            "read the certificate authority from \"/nowhere/ca.pem\" (BACKSTAFF_TEST): No such file",
+            "name a PEM file",
+        ),
         (spice(&dead), "dead.sock: Connection refused", "is the machine running"),
         (spice("spice+unix:///nowhere/s"), "/nowhere/s: No such file", "is the machine running"),
         (vv("none.vv"), "none.vv\" (BACKSTAFF_TEST): No such file", "fetch a new one"),
         (vv("."), "Is a directory", "fetch a new one"),
         (vv("empty.vv"), "is no connection file: there is no group `[virt-viewer]`", "type=spice"),
-        (vv("tls.vv"), "only TLS is offered", "plain port"),
+        (vv("tls.vv"), "connect to 127.0.0.1:1: Connection refused", "is the machine running"),
+        (vv("secure.vv"), "`secure-channels` demands TLS for inputs, and no TLS port is given", "`tls-port`"),
+        (
+            vv("proxy.vv"),
+            "line 5: `proxy` is no URL of an HTTP proxy: unknown scheme `https://`",
+            "[virt-viewer]",
+        ),
         (only(serial, "none.log"), "BACKSTAFF_TEST names: follow serial log", "-serial file:PATH"),
         (only(serial, "."), "not a regular file", "-serial file:PATH"),
         (only(qmp, "dead.sock"), "attach to QMP at", "-qmp unix:PATH"),

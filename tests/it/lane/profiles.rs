@@ -99,6 +99,9 @@ fn an_attached_machine_is_described_by_its_endpoints() {
         attach.serial_log = "../east.log"
         attach.qmp = "-qmp,1.sock"
         attach.control_socket = "control.sock"
+        attach.ca = "../ca.pem"
+        attach.host_subject = "CN=east"
+        attach.password_file = "ticket"
         oracle.digest = true
         qmp.allow = ["query-*", "screendump"]
         "#,
@@ -108,6 +111,9 @@ fn an_attached_machine_is_described_by_its_endpoints() {
     assert_eq!(all.serial_log.unwrap(), "/project/scenarios/east.log");
     assert_eq!(all.qmp.unwrap(), "/project/scenarios/lanes/-qmp,1.sock");
     assert_eq!(all.control_socket.unwrap(), "/project/scenarios/lanes/control.sock");
+    assert_eq!(all.ca.unwrap(), "/project/scenarios/ca.pem");
+    assert_eq!(all.host_subject.unwrap(), "CN=east");
+    assert_eq!(all.password_file.unwrap(), "/project/scenarios/lanes/ticket");
     assert_eq!(all.qmp_allow.0, ["query-*", "screendump"]);
     let gates: Vec<_> = all.gates.iter().map(|gate| (&gate.kind, gate.timeout)).collect();
     let patience = Duration::from_secs(60);
@@ -145,13 +151,25 @@ fn keys_of_the_other_kind_say_whose_they_are() {
 
 #[test]
 fn endpoints_of_somebody_else_follow_the_same_rules_of_paths() {
-    for key in ["vv", "serial_log", "qmp", "control_socket"] {
+    for key in ["vv", "serial_log", "qmp", "control_socket", "ca", "password_file"] {
         let text = |more: &str| format!("kind = \"attach\"\n{more}[attach]\n{key} = \"/run/x\"\n");
         let error = parse(&text("")).unwrap_err();
         assert!(error.to_string().contains("\"/run/x\" lies outside the project tree"), "{error}");
         assert!(error.hint().unwrap().contains("allow_outside"));
         parse(&text("allow_outside = true\n")).unwrap();
     }
+}
+
+#[test]
+fn a_ticket_in_an_address_is_neither_shown_nor_hashed() {
+    let form = |ticket: &str| {
+        let text = format!("kind = \"attach\"\n[attach]\nspice = \"spice://h?port=1&password={ticket}\"");
+        let profile = parse(&text).unwrap();
+        (profile.canonical().to_owned(), profile.profile_hash().to_owned())
+    };
+    let (canonical, hash) = form("hunter2");
+    assert_eq!(canonical, "kind = \"attach\"\n\n[attach]\nspice = \"spice://h?port=1&password=…\"\n");
+    assert_eq!((canonical, hash), form("hunter3"));
 }
 
 #[test]

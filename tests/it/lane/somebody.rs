@@ -34,9 +34,15 @@ pub(crate) const TICKET: &str = "hunter2";
 impl Somebody {
     /// A machine that runs in no time, has a screen and says two lines: see [`rom`].
     pub(crate) async fn with_rom(platform: &Platform, spice: &str) -> Self {
+        Self::with_rom_and(platform, spice, &[]).await
+    }
+
+    /// The same, with more on its command line.
+    pub(crate) async fn with_rom_and(platform: &Platform, spice: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rom.bin"), rom()).unwrap();
-        Self::boot(platform, folder, spice, &["-m", "16", "-bios", "rom.bin", "-vga", "std"]).await
+        let words = [&["-m", "16", "-bios", "rom.bin", "-vga", "std"], more].concat();
+        Self::boot(platform, folder, spice, &words).await
     }
 
     /// The reference guest.
@@ -88,6 +94,11 @@ impl Somebody {
         self.monitor.execute(command, Map::new(), PATIENCE).await.unwrap()
     }
 
+    pub(crate) async fn execute_with(&self, command: &str, arguments: Value) -> Value {
+        let Value::Object(arguments) = arguments else { panic!("{command}: arguments are an object") };
+        self.monitor.execute(command, arguments, PATIENCE).await.unwrap()
+    }
+
     pub(crate) async fn exited(&self) {
         tokio::time::timeout(PATIENCE, self.process.exited()).await.unwrap();
     }
@@ -116,9 +127,14 @@ pub(crate) const UNIX: &str = "unix=on,addr=spice.sock,disable-ticketing=on";
 
 /// A console on a TCP port of 127.0.0.1 that wants [`TICKET`], and the port.
 pub(crate) fn tcp_with_ticket() -> (String, u16) {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
+    let port = free_port();
     (format!("port={port},addr=127.0.0.1,password-secret=ticket"), port)
+}
+
+/// A port of 127.0.0.1 that nobody has, for now.
+pub(crate) fn free_port() -> u16 {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    probe.local_addr().unwrap().port()
 }
 
 /// A file in the machine's folder, or anywhere.

@@ -124,9 +124,8 @@ async fn refusals_come_with_what_to_do() {
     for (code, hint) in [
         (
             LinkCode::NEED_SECURED,
-            "this channel is reserved for TLS; allow it on the plain port (QEMU: plaintext-channel)",
+            "name the server's TLS port as well, or allow the channel on the plain one (QEMU: plaintext-channel)",
         ),
-        (LinkCode::NEED_UNSECURED, "this channel is reserved for the plain port"),
         (LinkCode::BAD_CONNECTION_ID, "another client has taken over the session"),
     ] {
         let pretender = Pretender::new();
@@ -160,6 +159,24 @@ async fn servers_that_want_something_else_are_named() {
     let pretender = Pretender::new();
     let server = async { pretender.accept_to_ticket().await.result(LinkCode(MAGIC)).await };
     assert!(matches!(link_error(refused(&pretender, server).await), LinkError::MechanismRejected));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_tickets_says_so_with_the_remedy() {
+    let pretender = Pretender::new();
+    let server = async {
+        let mut main = pretender.accept().await;
+        let mut sasl = reply();
+        sasl.common.0[0] = 0b1101;
+        sasl.public_key = [0; 162];
+        main.write(&sasl.encode()).await;
+        main.closed().await;
+    };
+    let with_ticket =
+        |options: &mut backstaff::spice::SessionOptions| options.password = Some("hunter2".to_owned().into());
+    let error = refused_with(&pretender, with_ticket, server).await;
+    assert!(error.hint().unwrap().contains("QEMU without `sasl=on`"), "{error:?}");
+    assert_eq!(link_error(error).to_string(), "the server wants SASL, which is not spoken here");
 }
 
 #[tokio::test]

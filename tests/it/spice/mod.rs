@@ -1,9 +1,12 @@
 //! The SPICE client against real and pretended servers.
 
+pub(crate) mod authority;
 mod captures;
 mod handshake;
 mod machine;
 mod matrix;
+mod migration;
 mod pretender;
 mod qemu;
 mod session;
+mod tls;
