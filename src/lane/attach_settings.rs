@@ -247,7 +247,7 @@ fn consoles_of_environment(environment: &AttachEnvironment) -> Vec<Configured<Co
 
 fn consoles_of_profile(profile: &AttachProfile) -> Vec<Configured<ConsoleSource>> {
     let control_socket = path(profile.control_socket.as_ref()).map(ConsoleSource::ControlSocket);
-    let spice = profile.spice.clone().map(|spice| ConsoleSource::Spice(Address(spice)));
+    let spice = profile.spice.clone().map(ConsoleSource::Spice);
     let vv = path(profile.vv.as_ref()).map(ConsoleSource::Vv);
     [in_profile("control_socket", control_socket), in_profile("spice", spice), in_profile("vv", vv)]
         .into_iter()
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_profile_key_by_key() {
         let profile = AttachProfile {
-            spice: Some("east:1".to_owned()),
+            spice: Some(Address("east:1".to_owned())),
             serial_log: Some("/east.log".to_owned()),
             qmp: Some("/east.qmp".to_owned()),
             ..profile()
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn what_the_profile_says_about_a_console_goes_with_its_console() {
         let profile = AttachProfile {
-            spice: Some("spice+tls://east:1".to_owned()),
+            spice: Some(Address("spice+tls://east:1".to_owned())),
             ca: Some("/east.pem".to_owned()),
             host_subject: Some("CN=east".to_owned()),
             password_file: Some("/east.ticket".to_owned()),

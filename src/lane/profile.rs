@@ -30,6 +30,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attach_settings::Address;
+
 pub use super::profile_error::{ProfileError, ProfileErrorKind};
 
 /// A lane's description as the user wrote it, with defaults filled in and every path absolute.
@@ -94,7 +96,7 @@ pub struct AttachProfile {
     /// As for [`QemuProfile::root`].
     pub root: PathBuf,
     /// `[attach] spice`: `HOST:PORT`, `spice://…` or `spice+unix:///…`; environment `BACKSTAFF_SPICE`.
-    pub spice: Option<String>,
+    pub spice: Option<Address>,
     /// `[attach] vv`: absolute path of a `.vv` file; environment `BACKSTAFF_VV`.
     pub vv: Option<String>,
     /// `[attach] serial_log`: absolute path of a file that grows with what the guest says; environment

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use toml::de::{DeTable, Deserializer};
 use toml::{Spanned, Table};
 
+use super::attach_settings::Address;
 use super::profile::{
     AccelRequest, AttachProfile, Disk, DiskBus, DiskFormat, Display, Firmware, FollowLinks, Gate, GateKind,
     Machine, Network, NetworkModel, Profile, ProfileSource, QemuProfile, QmpAllow, ResetPolicy, SimProfile,
@@ -109,7 +110,7 @@ fn attach(
     let mut profile = AttachProfile {
         name: name.to_owned(),
         root: project_root(chain),
-        spice: raw.attach.spice.map(address).transpose()?,
+        spice: raw.attach.spice.map(address).transpose()?.map(Address),
         vv: path(raw.attach.vv)?,
         serial_log: path(raw.attach.serial_log)?,
         qmp: path(raw.attach.qmp)?,
@@ -225,7 +226,7 @@ fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
     form.put("attach", "ca", profile.ca.as_deref());
     form.put("attach", "password_file", profile.password_file.as_deref());
     let spice = form.table.get_mut("attach").and_then(|attach| attach.get_mut("spice"));
-    if let (Some(written), Some(address)) = (spice, &profile.spice) {
+    if let (Some(written), Some(Address(address))) = (spice, &profile.spice) {
         // A secret is neither shown nor hashed.
         *written = crate::spice::address::without_password(address).into();
     }

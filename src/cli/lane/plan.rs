@@ -116,7 +116,8 @@ fn simulated(profile: &SimProfile, json: bool, look: Look) -> ExitCode {
 /// Why an attached machine cannot be reached, if nothing says where it is.
 pub(super) fn missing_address(profile: &AttachProfile) -> Option<String> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let has_address = [&profile.spice, &profile.vv, &profile.control_socket].into_iter().any(Option::is_some)
+    let has_address = profile.spice.is_some()
+        || [&profile.vv, &profile.control_socket].into_iter().any(Option::is_some)
         || ["BACKSTAFF_SPICE", "BACKSTAFF_VV", "BACKSTAFF_CONTROL_SOCKET"].into_iter().any(is_set);
     let why = "no address: `spice`, `vv` or `control_socket` under `[attach]`, or BACKSTAFF_SPICE, BACKSTAFF_VV or \
                BACKSTAFF_CONTROL_SOCKET";

@@ -12,7 +12,7 @@ use backstaff::lane::qmp::QmpClient;
 use backstaff::lane::{AttachSettings, AttachedLane, LaneError};
 use backstaff::spice::{Endpoint, Session, SessionOptions};
 use rustix::process::Signal;
-use serde_json::Map;
+use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 use super::somebody::{Somebody, TICKET, UNIX, host, tcp_with_ticket, write};
@@ -341,6 +341,26 @@ async fn qmp_tells_an_owner_who_quits_from_a_client_who_takes_over() {
     assert!(end.class == EndClass::Host && end.how.contains("host-qmp-quit"), "{end:?}");
     somebody.exited().await;
     lane.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_migrates_ends_the_lane_with_the_host_it_went_to() {
+    let Some(platform) = host("an attached machine that migrates").await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let wire = format!("unix:{}", folder.path().join("wire").display());
+    let somebody = Somebody::with_rom(&platform, UNIX).await;
+    let there = Somebody::with_rom_and(&platform, UNIX, &["-incoming", &wire]).await;
+    let lane = up(&all_wires(&somebody), &Journal::new()).await.unwrap();
+    let to = json!({ "protocol": "spice", "hostname": "west.example", "port": 5930 });
+    somebody.execute_with("client_migrate_info", to).await;
+    somebody.execute_with("migrate", json!({ "uri": wire })).await;
+    let end = end_of(&lane).await;
+    let how = "the machine was migrated to west.example, port 5930; it has to be attached to there";
+    assert!(end.class == EndClass::Host && end.how == how, "{end:?}");
+    lane.down().await;
+    let lane = up(&all_wires(&there), &Journal::new()).await.unwrap();
+    lane.down().await;
+    there.assert_left_alone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,7 +106,7 @@ fn an_attached_machine_is_described_by_its_endpoints() {
         qmp.allow = ["query-*", "screendump"]
         "#,
     );
-    assert_eq!(all.spice.unwrap(), "spice://localhost:5930");
+    assert_eq!(all.spice.unwrap().0, "spice://localhost:5930");
     assert_eq!(all.vv.unwrap(), "/project/scenarios/lanes/east.vv");
     assert_eq!(all.serial_log.unwrap(), "/project/scenarios/east.log");
     assert_eq!(all.qmp.unwrap(), "/project/scenarios/lanes/-qmp,1.sock");
@@ -165,6 +165,7 @@ fn a_ticket_in_an_address_is_neither_shown_nor_hashed() {
     let form = |ticket: &str| {
         let text = format!("kind = \"attach\"\n[attach]\nspice = \"spice://h?port=1&password={ticket}\"");
         let profile = parse(&text).unwrap();
+        assert!(!format!("{profile:?}").contains(ticket), "{profile:?}");
         (profile.canonical().to_owned(), profile.profile_hash().to_owned())
     };
     let (canonical, hash) = form("hunter2");

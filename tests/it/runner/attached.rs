@@ -6,7 +6,8 @@ use backstaff::lane::Platform;
 use rustix::process::Signal;
 
 use crate::cli::lab::{Finished, Lab, files};
-use crate::lane::somebody::{Somebody, TICKET, UNIX, host, tcp_with_ticket, write};
+use crate::lane::somebody::{Somebody, TICKET, UNIX, free_port, host, tcp_with_ticket, write};
+use crate::spice::authority::Authority;
 
 /// Runs a test on this host, if it can serve a console, in a folder whose lane `theirs` is attached.
 fn with_lab(test: &str, body: impl AsyncFnOnce(Lab, Platform)) {
@@ -161,6 +162,81 @@ fn every_kind_of_address_leads_to_the_machine_which_goes_on_afterwards() {
             "hint: the ticket is wrong, missing, or expired; it comes from BACKSTAFF_SPICE_PASSWORD",
         ]);
         assert!(!finished.text().contains("wrong-ticket"), "{}", finished.text());
+        somebody.assert_left_alone().await;
+    });
+}
+
+/// Whatever leads to the machine, and however much is logged.
+#[test]
+fn a_ticket_is_in_nothing_that_is_written_and_tls_leads_to_the_machine_from_everywhere() {
+    with_lab("tickets and TLS of an attached lane", async |lab, platform| {
+        let authority = Authority::new();
+        let folder = authority.folder("vm", &["localhost"]);
+        let port = free_port();
+        let served = format!(
+            "addr=127.0.0.1,tls-port={port},x509-dir={},password-secret=ticket",
+            folder.path().display()
+        );
+        let somebody = Somebody::with_rom(&platform, &served).await;
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (ca, ticket, vv) = (path("ca-cert.pem"), path("ticket"), path("console.vv"));
+        write(ticket.as_ref(), TICKET);
+        let trust = format!("ca={}\nhost-subject=O=Us,CN=vm\n", authority.pem().replace('\n', "\\n"));
+        let console = format!("host=127.0.0.1\ntls-port={port}\npassword={TICKET}\n");
+        write(vv.as_ref(), &format!("[virt-viewer]\ntype=spice\n{console}{trust}"));
+        let uri = format!("spice+tls://localhost:{port}");
+        let profile = |more: &str| {
+            format!("kind = \"attach\"\nallow_outside = true\n[attach]\nca = \"{ca}\"\n{more}\n")
+        };
+        let lab = lab
+            .file("lanes/uri.toml", &profile(&format!("spice = \"{uri}?password={TICKET}\"")))
+            .file("lanes/file.toml", &profile(&format!("spice = \"{uri}\"\npassword_file = \"{ticket}\"")))
+            .file("lanes/bad.toml", &profile(&format!("spice = \"{uri}?pasword={TICKET}\"")))
+            .scenario("needs = { 'keyboard', 'screen' }", "t.keyboard:press('a')");
+        let run = |lane: &str, code: i32, variables: Variables<'_>| {
+            let command = lab.command(&["-vvv", "run", "a.lua", "--lane", lane]);
+            let command = variables.iter().fold(command, |command, (name, value)| command.env(name, value));
+            let finished = command.run().exits_with(code);
+            assert_no_ticket(&lab, &finished);
+            finished
+        };
+        let (spice, trusted) = (("BACKSTAFF_SPICE", &*uri), ("BACKSTAFF_SPICE_CA", &*ca));
+        let told = ("BACKSTAFF_SPICE_PASSWORD", TICKET);
+        for (lane, variables) in [
+            ("uri", &[][..]),
+            ("file", &[]),
+            ("theirs", &[("BACKSTAFF_VV", &*vv)]),
+            ("theirs", &[spice, trusted, told]),
+            ("theirs", &[spice, trusted, ("BACKSTAFF_SPICE_PASSWORD_FILE", &*ticket)]),
+        ] {
+            let _ = run(lane, 0, variables).says(&["1 passed, 0 failed, 0 skipped"]);
+        }
+        let own = path("server-cert.pem");
+        let wrong_name = ("BACKSTAFF_SPICE_HOST_SUBJECT", "CN=other");
+        let proxy = ("BACKSTAFF_SPICE_PROXY", "http://me:hunter2@127.0.0.1:1");
+        for (lane, variables, wanted) in [
+            ("bad", &[][..], "unknown key `pasword`"),
+            ("theirs", &[spice, told, ("BACKSTAFF_SPICE_CA", &*ticket)], "BACKSTAFF_SPICE_CA or `ca`"),
+            (
+                "theirs",
+                &[spice, told, ("BACKSTAFF_SPICE_CA", "/nowhere/ca")],
+                "read the certificate authority",
+            ),
+            ("theirs", &[spice, told, trusted, wrong_name], "its subject is \"O=Us, CN=vm\""),
+            ("theirs", &[spice, told, trusted, proxy], "connect to the proxy 127.0.0.1:1"),
+            ("theirs", &[("BACKSTAFF_SPICE", "h:1"), told, trusted], "has no TLS port"),
+        ] {
+            let _ = run(lane, 16, variables).says(&["LANE  it", wanted]);
+        }
+        // The server's own certificate may be trusted by itself.
+        let _ = run("theirs", 0, &[spice, told, ("BACKSTAFF_SPICE_CA", &*own)]);
+        for arguments in [
+            &["-vvv", "lane", "plan", "uri"][..],
+            &["-vvv", "lane", "plan", "uri", "--json"],
+            &["-vvv", "lane", "list"],
+        ] {
+            assert_no_ticket(&lab, &lab.run(arguments));
+        }
         somebody.assert_left_alone().await;
     });
 }
