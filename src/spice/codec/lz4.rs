@@ -45,6 +45,17 @@ pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Resu
     bitmap::decode(&bitmap, None, limits)
 }
 
+/// Encodes rows of pixels of four bytes (blue, green, red and one that is ignored), from the top, as one block.
+pub fn encode(pixels: &[u8]) -> Vec<u8> {
+    let block = lz4_flex::block::compress(pixels);
+    let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
+    let mut data = Vec::with_capacity(block.len() + 6);
+    data.extend_from_slice(&[1, format::RGB32]);
+    data.extend_from_slice(&length.to_be_bytes());
+    data.extend_from_slice(&block);
+    data
+}
+
 /// What the blocks amount to: at least `wanted` bytes.
 fn decode_blocks(data: &[u8], blocks: &[u8], wanted: usize, rows: usize) -> Result<Vec<u8>, CodecError> {
     /// A byte of LZ4 is worth no more than this many.
@@ -171,6 +182,18 @@ mod tests {
             let picture = decode(&image(1, 9, &raw, block), size.0, size.1, LIMITS).unwrap();
             prop_assert!(picture.has_alpha);
             prop_assert_eq!(picture.bytes, raw);
+        }
+
+        #[test]
+        fn our_encoder_is_understood(
+            size in (1_u32..60, 1_u32..60),
+            noise in prop::collection::vec(any::<u8>(), 1..600),
+        ) {
+            let bytes = usize::try_from(size.0 * size.1 * 4).unwrap();
+            let raw: Vec<u8> = noise.iter().copied().cycle().take(bytes).collect();
+            let picture = decode(&encode(&raw), size.0, size.1, LIMITS).unwrap();
+            let wanted: Vec<u8> = raw.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2], 0]).collect();
+            prop_assert_eq!(picture.bytes, wanted);
         }
 
         #[test]

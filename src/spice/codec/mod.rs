@@ -1,4 +1,4 @@
-//! From encoded images to pixels, and for LZ back.
+//! From encoded images to pixels, and for some back.
 //!
 //! INVARIANT: pure. Each decoder takes bytes, the size the image descriptor promised and [`ImageLimits`], and
 //! returns a whole [`Picture`] or an error: never a partly filled one, never a panic, and never more work
@@ -8,6 +8,7 @@
 
 pub mod bitmap;
 pub mod glz;
+pub mod glz_encode;
 pub mod jpeg;
 pub mod lz;
 pub mod lz4;

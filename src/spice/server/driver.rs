@@ -1,5 +1,6 @@
 //! One channel's task: the only place where bytes move between a socket and a [`Peer`].
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::fault::{Faults, Gate};
 use super::peer::{Peer, PeerError};
 use super::{ServerEvent, SessionId};
 use crate::spice::driver::wait_until;
 use crate::spice::transport::Stream;
 use crate::spice::wire::WireError;
 use crate::spice::wire::header::{Frame, HeaderForm};
+use crate::spice::wire::link::ChannelType;
 
 /// How a channel ended.
 #[derive(Debug, Error)]
@@ -30,6 +33,8 @@ pub(super) enum ChannelEnd {
     Peer(#[from] PeerError),
     #[error("the client has read nothing for {0:?}")]
     Stalled(Duration),
+    #[error("cut on purpose")]
+    Cut,
 }
 
 /// What a channel's task is connected to.
@@ -37,8 +42,11 @@ pub(super) struct Wiring {
     pub(super) stream: Stream,
     pub(super) form: HeaderForm,
     pub(super) session: SessionId,
+    pub(super) channel: ChannelType,
     /// Changes when there may be something new to say.
     pub(super) news: watch::Receiver<u64>,
+    /// What is to go wrong.
+    pub(super) faults: watch::Receiver<Faults>,
     pub(super) events: mpsc::Sender<ServerEvent>,
     /// Ends the channel at once.
     pub(super) cancel: CancellationToken,
@@ -48,18 +56,29 @@ pub(super) struct Wiring {
 
 /// Moves bytes until the channel ends.
 pub(super) async fn drive(wiring: Wiring, mut peer: Box<dyn Peer>) -> ChannelEnd {
-    let Wiring { stream, form, session, mut news, events, cancel, finish } = wiring;
+    let Wiring { stream, form, session, channel, mut news, mut faults, events, cancel, finish } = wiring;
     let (mut reader, mut writer) = split(stream);
     let mut inbox = Inbox { form, bytes: Vec::new(), serial: 0 };
-    let mut outbox = Outbox::default();
+    let (mut outbox, mut gate) = (Outbox::default(), Gate::default());
+    // What was cut or malformed before concerned others.
+    let mut before = faults.borrow().against(channel);
     let end = loop {
-        let now = Instant::now();
-        if let Err(error) = peer.handle_timeout(now) {
-            break error.into();
+        let trouble = faults.borrow_and_update().against(channel);
+        if trouble.cuts != before.cuts {
+            break ChannelEnd::Cut;
         }
-        outbox.fill(&mut *peer, now);
+        (before.malformed..trouble.malformed).for_each(|_| peer.malform());
+        before = trouble;
+        let now = Instant::now();
+        let peers_now = gate.set(trouble, !outbox.pending().is_empty(), now);
+        if !gate.is_stalled() {
+            if let Err(error) = peer.handle_timeout(peers_now) {
+                break error.into();
+            }
+            outbox.fill(&mut *peer, gate.room(Outbox::MOST_BYTES), peers_now, now);
+        }
         if let Some(stalled) = outbox.stalled_at()
-            && now >= stalled
+            && peers_now >= stalled
         {
             break ChannelEnd::Stalled(WRITE_PATIENCE);
         }
@@ -70,7 +89,10 @@ pub(super) async fn drive(wiring: Wiring, mut peer: Box<dyn Peer>) -> ChannelEnd
             let _ = cancel.run_until_cancelled(tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
             break ChannelEnd::Cancelled;
         }
-        let due = peer.poll_timeout().into_iter().chain(outbox.stalled_at()).min();
+        let peers_due = peer.poll_timeout().into_iter().chain(outbox.stalled_at()).min();
+        let due = peers_due.and_then(|due| gate.real_time(due));
+        let (ready, open_at) = outbox.ready(&gate, now);
+        let due = due.into_iter().chain(open_at).min();
         // Cancel safety: a read or write that loses the race has moved no bytes, and what is half there is in the boxes.
         tokio::select! {
             () = cancel.cancelled() => break ChannelEnd::Cancelled,
@@ -78,15 +100,16 @@ pub(super) async fn drive(wiring: Wiring, mut peer: Box<dyn Peer>) -> ChannelEnd
             () = wait_until(due.map(Into::into)) => {}
             // An owner that is gone has nothing new to show; it cancels.
             Ok(()) = news.changed() => {}
+            Ok(()) = faults.changed() => {}
             // A client that asks and does not take the answers is asked for no more.
-            read = reader.read_buf(inbox.room()), if !outbox.is_full() => {
+            read = reader.read_buf(inbox.room()), if !outbox.is_full() && !gate.is_stalled() => {
                 match read {
                     Ok(0) => break ChannelEnd::Eof,
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break ChannelEnd::Eof,
                     Err(error) => break error.into(),
                 }
-                let result = inbox.feed(&mut *peer);
+                let result = inbox.feed(&mut *peer, peers_now);
                 if let Some(end) = deliver(&mut *peer, session, &events, &cancel).await {
                     break end;
                 }
@@ -94,8 +117,11 @@ pub(super) async fn drive(wiring: Wiring, mut peer: Box<dyn Peer>) -> ChannelEnd
                     break end;
                 }
             }
-            written = writer.write(outbox.pending()), if !outbox.pending().is_empty() => match written {
-                Ok(bytes) => outbox.advance(bytes),
+            written = writer.write(ready), if !ready.is_empty() => match written {
+                Ok(bytes) => {
+                    outbox.advance(bytes);
+                    gate.pass(bytes, Instant::now());
+                }
                 Err(error) if is_hang_up(&error) => break ChannelEnd::Eof,
                 Err(error) => break error.into(),
             },
@@ -146,8 +172,7 @@ impl Inbox {
     }
 
     /// Hands all complete messages to the peer.
-    fn feed(&mut self, peer: &mut dyn Peer) -> Result<(), ChannelEnd> {
-        let now = Instant::now();
+    fn feed(&mut self, peer: &mut dyn Peer, now: Instant) -> Result<(), ChannelEnd> {
         let mut rest = self.bytes.as_slice();
         loop {
             let split = Frame::split(self.form, rest, peer.message_bytes());
@@ -172,7 +197,9 @@ impl Inbox {
 struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
-    /// Since when the client has taken nothing.
+    /// Where frames end, and when they were made.
+    frames: VecDeque<(usize, Instant)>,
+    /// Since when the client has taken nothing, by the peer's clock.
     waiting_since: Option<Instant>,
 }
 
@@ -180,20 +207,22 @@ impl Outbox {
     /// The last frame may go beyond it.
     const MOST_BYTES: usize = 512 * 1024;
 
-    fn fill(&mut self, peer: &mut dyn Peer, now: Instant) {
-        while !self.is_full()
-            && let Some(frame) = peer.poll_transmit(now)
+    fn fill(&mut self, peer: &mut dyn Peer, room: usize, peers_now: Instant, now: Instant) {
+        while self.pending().len() < room
+            && let Some(frame) = peer.poll_transmit(peers_now)
         {
             if self.sent > 0 {
                 self.bytes.drain(..self.sent);
+                self.frames.iter_mut().for_each(|(end, _)| *end -= self.sent);
                 self.sent = 0;
             }
             self.bytes.extend_from_slice(&frame);
+            self.frames.push_back((self.bytes.len(), now));
         }
         if self.pending().is_empty() {
             self.waiting_since = None;
         } else {
-            self.waiting_since.get_or_insert(now);
+            self.waiting_since.get_or_insert(peers_now);
         }
     }
 
@@ -205,9 +234,26 @@ impl Outbox {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
+    /// What the gate lets out, or when it will let something out.
+    fn ready(&self, gate: &Gate, now: Instant) -> (&[u8], Option<Instant>) {
+        let is_open = |made: Instant| gate.is_open(made, now);
+        // As a rule there is nothing to hold back.
+        let newest = self.frames.back().filter(|(_, made)| is_open(*made));
+        let open = newest.or_else(|| self.frames.iter().take_while(|(_, made)| is_open(*made)).last());
+        match (open, self.frames.front()) {
+            (Some((end, _)), _) => {
+                let bytes = gate.portion(end.saturating_sub(self.sent));
+                (self.pending().get(..bytes).unwrap_or_default(), None)
+            }
+            (None, Some((_, made))) if !gate.is_stalled() => (&[], Some(gate.due(*made))),
+            (None, _) => (&[], None),
+        }
+    }
+
     fn advance(&mut self, bytes: usize) {
         self.sent += bytes;
         self.waiting_since = None;
+        while self.frames.pop_front_if(|(end, _)| *end <= self.sent).is_some() {}
         if self.pending().is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(Self::MOST_BYTES);

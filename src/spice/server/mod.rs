@@ -6,6 +6,7 @@
 //!
 //! - `link`, `key`: the handshake, the server's own key and tickets.
 //! - `peer`: one state machine per channel, pure; `stage` and `damage`: what is shown, and who has seen it, pure.
+//! - `fault`: what goes wrong on purpose, pure.
 //! - `driver`: one task per channel; this file: the listener, the sessions.
 //!
 //! A client that is malformed, silent or slow loses its channel after a deadline; without its main channel it has no
@@ -13,6 +14,7 @@
 
 mod damage;
 mod driver;
+mod fault;
 mod key;
 mod link;
 mod peer;
@@ -31,15 +33,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::driver::{ChannelEnd, Wiring, drive};
+use self::fault::Faults;
 use self::key::ServerKey;
 use self::link::{Guest, TurnedAway, answer};
 use self::peer::{CursorPeer, DisplayPeer, InputsPeer, MainPeer, MouseModes, Peer};
-use self::stage::Stage;
+use self::stage::{Flip, Stage};
 use super::ticket::Password;
 use super::tls::Identity;
 use super::transport::{Endpoint, Stream};
 use super::wire::link::{ChannelId, ChannelType, LinkCode};
 
+pub use self::fault::{ChannelFault, FaultId};
 pub use self::peer::PeerError;
 pub use self::stage::{CursorShape, ShowError};
 
@@ -77,14 +81,20 @@ impl ServerOptions {
     }
 }
 
-/// How pixels are sent.
+/// How pixels are sent, unless they are shorter as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Encoding {
     /// As they are.
     #[default]
     Raw,
-    /// As LZ where that is shorter.
+    /// As LZ.
     Lz,
+    /// As LZ with references to what was sent before, to clients that keep that, and as LZ to others.
+    Glz,
+    /// As QUIC.
+    Quic,
+    /// As LZ4, to clients that say they understand it, and as LZ to others.
+    Lz4,
 }
 
 impl Encoding {
@@ -92,7 +102,10 @@ impl Encoding {
     fn wished(wish: u8) -> Option<Self> {
         match wish {
             1 => Some(Self::Raw),
-            2..=7 => Some(Self::Lz),
+            3 | 6 => Some(Self::Lz),
+            2 | 5 => Some(Self::Glz),
+            4 => Some(Self::Quic),
+            7 => Some(Self::Lz4),
             _ => None,
         }
     }
@@ -235,6 +248,7 @@ pub async fn serve(
         key,
         stage: Arc::default(),
         news: watch::Sender::new(0),
+        faults: watch::Sender::default(),
         sessions: Mutex::default(),
         events,
         cancel,
@@ -313,6 +327,11 @@ impl ServerHandle {
         self.server.lock_sessions().len()
     }
 
+    /// The means to make things go wrong.
+    pub fn faults(&self) -> FaultHandle {
+        FaultHandle(Arc::clone(&self.server))
+    }
+
     /// Takes no more clients, shows those there are everything that was drawn, and closes all channels, displays first.
     /// Clients that do not take it within `grace` miss it.
     pub async fn finish(&self, grace: Duration) {
@@ -330,7 +349,60 @@ impl ServerHandle {
     }
 
     fn tell(&self) {
-        self.server.news.send_modify(|news| *news = news.wrapping_add(1));
+        self.server.tell();
+    }
+}
+
+/// The means to make things go wrong, for all clients there are and come. It does not keep the server going.
+#[derive(Clone)]
+pub struct FaultHandle(Arc<Server>);
+
+impl std::fmt::Debug for FaultHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FaultHandle").field(&*self.0.faults.borrow()).finish()
+    }
+}
+
+impl FaultHandle {
+    /// Slows down the channels of a kind, or all, until it is lifted. Nobody's deadline is missed on account of that on
+    /// this side.
+    pub fn put(&self, channel: Option<ChannelType>, fault: ChannelFault) -> FaultId {
+        self.change(|faults| faults.put(channel, fault))
+    }
+
+    /// Closes the channels of a kind that are open, without a word. With main whole sessions go.
+    pub fn cut(&self, channel: ChannelType) {
+        self.change(|faults| faults.cut(channel));
+    }
+
+    /// Sends a message that is not what its type says on the channels of a kind that are open.
+    pub fn malform(&self, channel: ChannelType) {
+        self.change(|faults| faults.malform(channel));
+    }
+
+    /// Shows a pixel with these bits of its colour, `0xRRGGBB`, flipped until it is lifted, or, for `once`, until something
+    /// is drawn there.
+    ///
+    /// # Errors
+    /// There is a screen, and the pixel lies beyond it.
+    pub fn flip_pixel(&self, x: u32, y: u32, xor: u32, once: bool) -> Result<FaultId, ShowError> {
+        let id = self.change(Faults::next_id);
+        self.0.stage.flip(Flip { id, x, y, xor, once })?;
+        self.0.tell();
+        Ok(id)
+    }
+
+    /// Ends a fault. One that has ended already is none.
+    pub fn lift(&self, id: FaultId) {
+        self.change(|faults| faults.lift(id));
+        self.0.stage.unflip(id);
+        self.0.tell();
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Faults) -> T) -> T {
+        let mut changed = None;
+        self.0.faults.send_modify(|faults| changed = Some(change(faults)));
+        changed.expect("it was just changed")
     }
 }
 
@@ -350,6 +422,7 @@ struct Server {
     key: &'static ServerKey,
     stage: Arc<Stage>,
     news: watch::Sender<u64>,
+    faults: watch::Sender<Faults>,
     sessions: Mutex<BTreeMap<SessionId, Session>>,
     events: mpsc::Sender<ServerEvent>,
     cancel: CancellationToken,
@@ -396,6 +469,10 @@ async fn listen(server: Arc<Server>, listener: Listener, connections: Arc<Semaph
 }
 
 impl Server {
+    fn tell(&self) {
+        self.news.send_modify(|news| *news = news.wrapping_add(1));
+    }
+
     fn lock_sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Session>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -482,6 +559,8 @@ impl Server {
             stream: guest.stream,
             form: guest.form,
             session,
+            channel: channel.channel_type,
+            faults: self.faults.subscribe(),
             news: self.news.subscribe(),
             events: self.events.clone(),
             cancel: place.cancel.clone(),

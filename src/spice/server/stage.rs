@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 use super::damage::Damage;
+use super::fault::FaultId;
 use crate::spice::codec::ImageLimits;
 use crate::spice::wire::types::Rect;
 
@@ -100,6 +101,25 @@ struct State {
     viewers_so_far: u64,
     cursor: (u64, Option<Arc<CursorShape>>),
     lights: u16,
+    flips: Vec<Flip>,
+}
+
+/// A pixel that viewers see otherwise than it was drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flip {
+    pub(super) id: FaultId,
+    pub(super) x: u32,
+    pub(super) y: u32,
+    /// Bits of `0xRRGGBB`.
+    pub(super) xor: u32,
+    /// Until something is drawn there.
+    pub(super) once: bool,
+}
+
+impl Flip {
+    fn rect(&self) -> Rect {
+        rect(self.x, self.y, 1, 1)
+    }
 }
 
 #[derive(Debug)]
@@ -124,6 +144,7 @@ impl Stage {
         state.generations += 1;
         let generation = state.generations;
         state.screen = Some(Screen { width, height, generation, pixels: vec![0; pixels * 4] });
+        state.flips.retain(|flip| !flip.once);
         state.viewers.values_mut().for_each(Damage::clear);
         Ok(())
     }
@@ -172,8 +193,33 @@ impl Stage {
             row[bytes_of(x)..bytes_of(right)].copy_from_slice(new);
         }
         let rect = rect(x, y, width, height);
+        state.flips.retain(|flip| !flip.once || rect.intersect(&flip.rect()).is_empty());
         state.viewers.values_mut().for_each(|damage| damage.add(rect));
         Ok(!state.is_drawing)
+    }
+
+    /// Shows a pixel otherwise. It may lie beyond a screen that is yet to come.
+    pub(super) fn flip(&self, flip: Flip) -> Result<(), ShowError> {
+        let mut state = self.lock();
+        match &state.screen {
+            Some(screen) if flip.x >= screen.width || flip.y >= screen.height => {
+                Err(ShowError::Outside { x: flip.x, y: flip.y, width: 1, height: 1 })
+            }
+            _ => {
+                state.flips.push(flip);
+                state.damage_pixel(&flip);
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows a pixel as it is.
+    pub(super) fn unflip(&self, id: FaultId) {
+        let mut state = self.lock();
+        if let Some(at) = state.flips.iter().position(|flip| flip.id == id) {
+            let flip = state.flips.remove(at);
+            state.damage_pixel(&flip);
+        }
     }
 
     pub(super) fn set_cursor(&self, shape: Option<CursorShape>) -> Result<(), ShowError> {
@@ -236,7 +282,11 @@ impl Stage {
             return Scene::Screen { generation, width, height };
         }
         match damage.take(pixels) {
-            Some(rect) => Scene::Pixels { rect, pixels: screen.copy(&rect) },
+            Some(rect) => {
+                let mut pixels = screen.copy(&rect);
+                state.flips.iter().for_each(|flip| flip_in(&mut pixels, &rect, flip));
+                Scene::Pixels { rect, pixels }
+            }
             None => Scene::Seen,
         }
     }
@@ -247,6 +297,27 @@ impl Stage {
         let generation = state.screen.as_ref().map(|screen| screen.generation);
         generation == shown && state.viewers.get(&viewer).is_none_or(Damage::is_empty)
     }
+}
+
+impl State {
+    fn damage_pixel(&mut self, flip: &Flip) {
+        let is_on = |screen: &Screen| flip.x < screen.width && flip.y < screen.height;
+        if self.screen.as_ref().is_some_and(is_on) {
+            self.viewers.values_mut().for_each(|damage| damage.add(flip.rect()));
+        }
+    }
+}
+
+/// Flips a pixel of those in `rect`, if it is one of them.
+fn flip_in(pixels: &mut [u8], rect: &Rect, flip: &Flip) {
+    let pixel = rect.intersect(&flip.rect());
+    if pixel.is_empty() {
+        return;
+    }
+    let side = |value: i32| usize::try_from(value).unwrap_or(0);
+    let at = side(pixel.top - rect.top) * side(rect.width()) + side(pixel.left - rect.left);
+    let bytes = pixels.iter_mut().skip(at * 4).zip(flip.xor.to_le_bytes());
+    bytes.take(3).for_each(|(byte, xor)| *byte ^= xor);
 }
 
 impl Screen {
@@ -312,6 +383,33 @@ mod tests {
         assert_eq!(stage.next(viewer, shown, 64), drawn);
         stage.clear_screen();
         assert_eq!(stage.next(viewer, shown, 64), Scene::Dark);
+    }
+
+    #[test]
+    fn a_flipped_pixel_is_shown_otherwise_until_it_is_drawn_anew_or_put_right() {
+        let (stage, mut ids) = (Stage::default(), crate::spice::server::fault::Faults::default());
+        let viewer = stage.add_viewer();
+        stage.set_screen(4, 2).unwrap();
+        let Scene::Screen { generation, .. } = stage.next(viewer, None, 64) else { panic!() };
+        let seen = |wanted: &[u8]| match stage.next(viewer, Some(generation), 64) {
+            Scene::Pixels { pixels, .. } => assert_eq!(pixels, wanted),
+            other => panic!("{other:?}"),
+        };
+        seen(&[0; 32]);
+        let flip = Flip { id: ids.next_id(), x: 3, y: 1, xor: 0x0001_02ff, once: false };
+        stage.flip(flip).unwrap();
+        seen(&[0xff, 2, 1, 0]);
+        stage.draw(2, 1, 2, &[7; 8]).unwrap();
+        seen(&[7, 7, 7, 7, 7 ^ 0xff, 5, 6, 7]);
+        stage.unflip(flip.id);
+        seen(&[7; 4]);
+        let once = Flip { id: ids.next_id(), once: true, ..flip };
+        stage.flip(once).unwrap();
+        seen(&[7 ^ 0xff, 5, 6, 7]);
+        stage.draw(3, 1, 1, &[7; 4]).unwrap();
+        seen(&[7; 4]);
+        assert!(stage.flip(Flip { id: ids.next_id(), x: 4, ..flip }).is_err());
+        assert_eq!(stage.next(viewer, Some(generation), 64), Scene::Seen);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The server and our own client, over sockets; and clients that behave otherwise.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,32 +120,187 @@ async fn every_client_sees_the_screen_and_what_becomes_of_it() {
     assert_eq!(lab.handle.sessions(), 2);
 }
 
-#[tokio::test]
-async fn a_client_that_wants_lz_gets_the_same_pixels_as_lz() {
-    let lab = Lab::new().await;
-    let mut options = lab.options();
-    options.compression = Some(Compression::Lz);
-    let (client, _events) = Client::connect(options).await.unwrap();
-    lab.handle.set_screen(320, 240).unwrap();
-    let mut wanted = vec![0; 320 * 240 * 4];
-    wanted[4_000..8_000].fill(150);
-    lab.handle.draw(0, 0, 320, &wanted).unwrap();
-    let opaque = |at: usize, byte: u8| if at % 4 == 3 { 0 } else { byte };
-    let wanted: Vec<u8> = wanted.into_iter().enumerate().map(|(at, byte)| opaque(at, byte)).collect();
-    shows(&client, 320, 240, &wanted).await;
-    lab.handle.draw(0, 0, 1, &[1, 2, 3, 0]).unwrap();
-    let kinds = async {
+/// How many images of each kind a client was sent, once there is one of each of those that are wanted.
+async fn images(client: &Client, wanted: &[&str]) -> BTreeMap<&'static str, u64> {
+    let counted = async {
         loop {
             let stats = client.stats();
-            let images = stats.channels.iter().map(|channel| &channel.counters.images);
-            let has = |kind| images.clone().any(|images| images.contains_key(kind));
-            if has("LZ_RGB") && has("BITMAP") {
-                return;
+            let counts = stats.channels.iter().flat_map(|channel| channel.counters.images.clone());
+            let counts: BTreeMap<&'static str, u64> = counts.collect();
+            if wanted.iter().all(|kind| counts.contains_key(kind)) {
+                return counts;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(PATIENCE, kinds).await.expect("a pixel, which LZ would make longer, comes raw");
+    timeout(PATIENCE, counted).await.expect("images of these kinds come")
+}
+
+fn opaque(pixels: &[u8]) -> Vec<u8> {
+    pixels.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 0]).collect()
+}
+
+#[tokio::test]
+async fn every_encoding_shows_the_pixels_that_were_drawn() {
+    for (encoding, wish, kind) in [
+        (Encoding::Lz, Compression::Lz, "LZ_RGB"),
+        (Encoding::Glz, Compression::Glz, "GLZ_RGB"),
+        (Encoding::Quic, Compression::Quic, "QUIC"),
+        (Encoding::Lz4, Compression::Lz4, "LZ4"),
+    ] {
+        for by_wish in [true, false] {
+            let lab =
+                Lab::with(|options| options.encoding = if by_wish { Encoding::Raw } else { encoding }).await;
+            let mut options = lab.options();
+            options.compression = by_wish.then_some(wish);
+            let (client, _events) = Client::connect(options).await.unwrap();
+            lab.handle.set_screen(320, 240).unwrap();
+            let mut drawn = vec![0; 320 * 240 * 4];
+            drawn[4_000..8_000].fill(150);
+            drawn[100_000..200_000].copy_from_slice(&pattern(320, 240)[..100_000]);
+            lab.handle.draw(0, 0, 320, &drawn).unwrap();
+            shows(&client, 320, 240, &opaque(&drawn)).await;
+            for round in 0..60_u8 {
+                let at = usize::from(round) * 1_280 + 400;
+                drawn[at..at + 400].fill(round);
+                lab.handle.draw(100, round.into(), 100, &drawn[at..at + 400]).unwrap();
+                tokio::task::yield_now().await;
+            }
+            shows(&client, 320, 240, &opaque(&drawn)).await;
+            lab.handle.draw(0, 0, 1, &[1, 2, 3, 0]).unwrap();
+            let counts = images(&client, &[kind, "BITMAP"]).await;
+            assert!(counts.keys().all(|other| [kind, "BITMAP", "LZ_RGB"].contains(other)), "{counts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_no_images_is_sent_no_glz() {
+    let lab = Lab::with(|options| options.encoding = Encoding::Glz).await;
+    let mut options = lab.options();
+    (options.image_cache, options.compression) = (false, None);
+    let (client, _events) = Client::connect(options).await.unwrap();
+    lab.handle.set_screen(320, 240).unwrap();
+    let drawn = vec![7; 320 * 240 * 4];
+    lab.handle.draw(0, 0, 320, &drawn).unwrap();
+    shows(&client, 320, 240, &opaque(&drawn)).await;
+    let counts = images(&client, &["LZ_RGB"]).await;
+    assert!(!counts.contains_key("GLZ_RGB"), "{counts:?}");
+}
+
+/// The next event of a client's session that `wanted` takes.
+async fn told<T>(
+    events: &mut mpsc::UnboundedReceiver<SessionEvent>,
+    wanted: impl Fn(SessionEvent) -> Option<T>,
+) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = wanted(events.recv().await.expect("the session goes on")) {
+                return found;
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.expect("the event comes")
+}
+
+#[tokio::test]
+async fn a_channel_that_is_cut_is_gone_and_without_main_all_are() {
+    let mut lab = Lab::new().await;
+    let (client, mut events) = lab.connect().await;
+    lab.handle.faults().cut(ChannelType::DISPLAY);
+    let reason = told(&mut events, |event| match event {
+        SessionEvent::ChannelClosed { channel, reason } if channel.channel_type == ChannelType::DISPLAY => {
+            Some(reason)
+        }
+        _ => None,
+    });
+    assert_eq!(reason.await, None, "the client is told nothing");
+    let reason = lab.until(|event| match event {
+        ServerEvent::Closed { reason, .. } => reason,
+        _ => None,
+    });
+    assert_eq!(reason.await, "cut on purpose");
+    let (_later, mut later_events) = lab.connect().await;
+    client.key_down(0x1e).unwrap();
+    lab.handle.faults().cut(ChannelType::MAIN);
+    for events in [&mut events, &mut later_events] {
+        let reason = told(events, |event| match event {
+            SessionEvent::Closed { reason } => Some(reason),
+            _ => None,
+        });
+        assert_eq!(reason.await, CloseReason::ServerClosed);
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_message_is_refused_by_the_client_on_every_channel() {
+    for (channel, name) in [
+        (ChannelType::DISPLAY, "DRAW_COPY"),
+        (ChannelType::INPUTS, "KEY_MODIFIERS"),
+        (ChannelType::CURSOR, "SET"),
+        (ChannelType::MAIN, "MOUSE_MODE"),
+    ] {
+        let lab = Lab::new().await;
+        let (_client, mut events) = lab.connect().await;
+        lab.handle.faults().malform(channel);
+        let reason = told(&mut events, |event| match event {
+            SessionEvent::ChannelClosed { channel: of, reason } if of.channel_type == channel => reason,
+            SessionEvent::Closed { reason: CloseReason::Failed(reason) } => Some(reason),
+            _ => None,
+        });
+        let reason = reason.await;
+        assert!(reason.contains(name) && reason.contains("needs"), "{channel}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_is_held_up_goes_on_when_it_is_let() {
+    let lab = Lab::new().await;
+    let (client, _events) = lab.connect().await;
+    lab.handle.set_screen(64, 64).unwrap();
+    shows(&client, 64, 64, &[0; 64 * 64 * 4]).await;
+    let faults = lab.handle.faults();
+    let stall = faults.put(Some(ChannelType::DISPLAY), ChannelFault::Stall);
+    // The channel's task may have had no time to take note.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    lab.handle.draw(0, 0, 64, &[9; 64 * 64 * 4]).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    shows(&client, 64, 64, &[0; 64 * 64 * 4]).await;
+    faults.lift(stall);
+    shows(&client, 64, 64, &opaque(&[9; 64 * 64 * 4])).await;
+}
+
+#[tokio::test]
+async fn delays_and_throttles_take_their_time_and_lose_nothing() {
+    let wanted = pattern(200, 200);
+    for fault in
+        [ChannelFault::Delay(Duration::from_millis(700)), ChannelFault::Throttle(200_000.try_into().unwrap())]
+    {
+        let lab = Lab::new().await;
+        let (client, _events) = lab.connect().await;
+        lab.handle.faults().put(None, fault);
+        let began = Instant::now();
+        lab.handle.set_screen(200, 200).unwrap();
+        lab.handle.draw(0, 0, 200, &wanted).unwrap();
+        shows(&client, 200, 200, &wanted).await;
+        let took = began.elapsed();
+        assert!(took > Duration::from_millis(650), "{fault:?}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_pixel_is_what_clients_see() {
+    let lab = Lab::new().await;
+    lab.handle.set_screen(8, 8).unwrap();
+    let (client, _events) = lab.connect().await;
+    let faults = lab.handle.faults();
+    let flip = faults.flip_pixel(1, 0, 0x00ff_0000, false).unwrap();
+    let mut wanted = vec![0; 8 * 8 * 4];
+    wanted[6] = 0xff;
+    shows(&client, 8, 8, &wanted).await;
+    faults.lift(flip);
+    shows(&client, 8, 8, &[0; 8 * 8 * 4]).await;
+    assert!(faults.flip_pixel(8, 0, 1, false).is_err());
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ impl TestMachine {
                 capabilities: Capability::ALL.into_iter().collect(),
                 console: Some(Arc::new(TestConsole::new(self))),
                 control: None,
+                faults: None,
                 ended: self.ended.subscribe(),
             },
             folder: self.folder(),

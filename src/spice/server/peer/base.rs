@@ -7,8 +7,8 @@ use super::PeerError;
 use crate::spice::wire::base::client::BaseMessage;
 use crate::spice::wire::base::{FIRST_CHANNEL_KIND, Ping, SetAck};
 use crate::spice::wire::bytes::Rest;
-use crate::spice::wire::header::{Frame, HeaderForm, frame};
-use crate::spice::wire::{Message, WireError};
+use crate::spice::wire::header::{Frame, FullHeader, HeaderForm, MiniHeader, frame};
+use crate::spice::wire::{Field, Message, WireError, Writer};
 
 /// The shared half of a peer's state.
 #[derive(Debug)]
@@ -66,6 +66,20 @@ impl Base {
     pub(super) fn send<'m, M: Message<'m>>(&mut self, message: &M) {
         self.sent += 1;
         self.queue.push_back((M::KIND, frame(self.form, self.sent, message)));
+    }
+
+    /// Queues a message of this type whose body is a single byte.
+    pub(super) fn malform(&mut self, kind: u16) {
+        self.sent += 1;
+        let mut writer = Writer::default();
+        match self.form {
+            HeaderForm::Mini => MiniHeader { kind, size: 1 }.encode(&mut writer),
+            HeaderForm::Full => {
+                FullHeader { serial: self.sent, kind, size: 1, sub_list: 0 }.encode(&mut writer);
+            }
+        }
+        writer.bytes(&[0xff]);
+        self.queue.push_back((kind, writer.finish()));
     }
 
     /// Whether the window lets something out.

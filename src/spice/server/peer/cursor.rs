@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::base::Base;
 use super::{Peer, PeerError};
 use crate::spice::server::stage::{CursorShape, Stage};
+use crate::spice::wire::Message;
 use crate::spice::wire::cursor::{Cursor, CursorHeader, Init, Set};
 use crate::spice::wire::header::{Frame, HeaderForm};
 use crate::spice::wire::types::Point16;
@@ -66,6 +67,10 @@ impl Peer for CursorPeer {
             self.base.send(&Set { position: Point16::default(), visible, cursor });
         }
         self.base.poll_transmit(now)
+    }
+
+    fn malform(&mut self) {
+        self.base.malform(<Set<'_> as Message<'_>>::KIND);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

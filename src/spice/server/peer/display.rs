@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::base::Base;
 use super::{Peer, PeerError};
-use crate::spice::codec::lz_encode;
+use crate::spice::codec::{ImageLimits, glz_encode, lz_encode, lz4, quic};
 use crate::spice::server::Encoding;
 use crate::spice::server::stage::{Scene, Stage, ViewerId};
+use crate::spice::wire::Message;
 use crate::spice::wire::bytes::{Counted, Pointer};
 use crate::spice::wire::display::client::DisplayMessage;
 use crate::spice::wire::display::{
@@ -29,7 +30,11 @@ pub(in crate::spice::server) struct DisplayPeer {
     /// The screen that the client has.
     shown: Option<u64>,
     has_monitors_config: bool,
+    /// Whether the client understands LZ4.
+    has_lz4: bool,
     encoding: Encoding,
+    /// Knows what the client keeps for later images.
+    glz: glz_encode::Encoder,
     images: u64,
 }
 
@@ -41,9 +46,18 @@ impl DisplayPeer {
         encoding: Encoding,
         now: Instant,
     ) -> Self {
-        let has_monitors_config = caps.has(capability::MONITORS_CONFIG);
-        let (base, init_due) = (Base::new(form), now + INIT_WITHIN);
-        Self { base, stage, viewer: None, init_due, shown: None, has_monitors_config, encoding, images: 0 }
+        Self {
+            base: Base::new(form),
+            stage,
+            viewer: None,
+            init_due: now + INIT_WITHIN,
+            shown: None,
+            has_monitors_config: caps.has(capability::MONITORS_CONFIG),
+            has_lz4: caps.has(capability::LZ4),
+            encoding,
+            glz: glz_encode::Encoder::new(0),
+            images: 0,
+        }
     }
 
     fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), PeerError> {
@@ -54,7 +68,9 @@ impl DisplayPeer {
             Some(DisplayMessage::Init(_)) if self.viewer.is_some() => {
                 return Err(self.base.unexpected(name, "twice"));
             }
-            Some(DisplayMessage::Init(_)) => {
+            Some(DisplayMessage::Init(init)) => {
+                // Nothing of the image cache is used, whatever its size.
+                self.glz = glz_encode::Encoder::new(init.glz_dictionary_window_size.try_into().unwrap_or(0));
                 self.viewer = Some(self.stage.add_viewer());
                 self.base.ask_for_acks();
                 self.base.send(&InvalAllPalettes {});
@@ -104,12 +120,12 @@ impl DisplayPeer {
         let side = |length: i32| u32::try_from(length).unwrap_or(0);
         let (width, height) = (side(rect.width()), side(rect.height()));
         self.images += 1;
-        let compressed = match self.encoding {
-            Encoding::Raw => None,
-            Encoding::Lz => Some(lz_encode::encode(pixels, width, height)),
-        };
-        let data = match compressed.as_deref().filter(|stream| stream.len() < pixels.len()) {
-            Some(stream) => ImageData::LzRgb(Counted(stream)),
+        let compressed = self.compress(pixels, width, height);
+        let data = match &compressed {
+            Some((Encoding::Glz, stream)) => ImageData::GlzRgb(Counted(stream)),
+            Some((Encoding::Quic, stream)) => ImageData::Quic(Counted(stream)),
+            Some((Encoding::Lz4, stream)) => ImageData::Lz4(Counted(stream)),
+            Some((_, stream)) => ImageData::LzRgb(Counted(stream)),
             None => {
                 let (format, flags, palette) = (RGB32, Bitmap::TOP_DOWN, PaletteSource::None);
                 let stride = width * 4;
@@ -125,6 +141,30 @@ impl DisplayPeer {
             scale_mode: 0,
             mask: QMask::NONE,
         });
+    }
+}
+
+impl DisplayPeer {
+    /// The pixels in the encoding that is wanted, or one that comes near, where that makes them shorter.
+    fn compress(&mut self, pixels: &[u8], width: u32, height: u32) -> Option<(Encoding, Vec<u8>)> {
+        let lz = || (Encoding::Lz, lz_encode::encode(pixels, width, height));
+        let compressed = match self.encoding {
+            Encoding::Raw => return None,
+            Encoding::Lz => lz(),
+            Encoding::Glz => match self.glz.encode(pixels, width, height) {
+                // The client keeps it from here on, so it has to be sent.
+                Some(stream) => return Some((Encoding::Glz, stream)),
+                None => lz(),
+            },
+            Encoding::Quic => {
+                let limits = ImageLimits { side: u32::MAX, pixels: u64::MAX };
+                let stream = quic::encode(quic::Kind::Rgb32, width, height, pixels, limits);
+                (Encoding::Quic, stream.ok()?)
+            }
+            Encoding::Lz4 if self.has_lz4 => (Encoding::Lz4, lz4::encode(pixels)),
+            Encoding::Lz4 => lz(),
+        };
+        Some(compressed).filter(|(_, stream)| stream.len() < pixels.len())
     }
 }
 
@@ -148,6 +188,10 @@ impl Peer for DisplayPeer {
             return None;
         }
         self.base.poll_transmit(now)
+    }
+
+    fn malform(&mut self) {
+        self.base.malform(<DrawCopy<'_> as Message<'_>>::KIND);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

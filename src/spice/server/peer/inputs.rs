@@ -9,6 +9,7 @@ use super::main::MouseModes;
 use super::{Peer, PeerError};
 use crate::spice::server::InputEvent;
 use crate::spice::server::stage::Stage;
+use crate::spice::wire::Message;
 use crate::spice::wire::header::{Frame, HeaderForm};
 use crate::spice::wire::inputs::client::InputsMessage;
 use crate::spice::wire::inputs::{Init, KeyModifiers, MouseMotionAck};
@@ -160,6 +161,10 @@ impl Peer for InputsPeer {
 
     fn poll_event(&mut self) -> Option<InputEvent> {
         self.events.pop_front()
+    }
+
+    fn malform(&mut self) {
+        self.base.malform(<KeyModifiers as Message<'_>>::KIND);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

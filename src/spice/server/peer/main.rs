@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::base::Base;
 use super::{Peer, PeerError};
+use crate::spice::wire::Message;
 use crate::spice::wire::bytes::Counted;
 use crate::spice::wire::header::{Frame, HeaderForm};
 use crate::spice::wire::link::{Capabilities, ChannelId};
@@ -109,6 +110,10 @@ impl Peer for MainPeer {
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.base.poll_transmit(now)
+    }
+
+    fn malform(&mut self) {
+        self.base.malform(<MouseMode as Message<'_>>::KIND);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

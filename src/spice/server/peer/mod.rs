@@ -49,6 +49,9 @@ pub(super) trait Peer: Send {
         true
     }
 
+    /// Queues a message that is not what its type says.
+    fn malform(&mut self);
+
     /// The channel is over; what that makes happen can be polled.
     fn close(&mut self) {}
 }

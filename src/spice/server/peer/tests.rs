@@ -51,6 +51,31 @@ fn a_display_says_nothing_before_init_and_then_what_there_is() {
 }
 
 #[test]
+fn nobody_is_sent_lz4_who_does_not_say_to_understand_it() {
+    let (stage, now) = (Arc::new(Stage::default()), Instant::now());
+    stage.set_screen(64, 64).unwrap();
+    for (caps, kind) in [(Capabilities::of(&[5]), 109), (Capabilities::default(), 101)] {
+        let stage = Arc::clone(&stage);
+        let mut peer = DisplayPeer::new(HeaderForm::Mini, stage, &caps, Encoding::Lz4, now);
+        tell(&mut peer, now, &INIT).unwrap();
+        let draw = std::iter::from_fn(|| peer.poll_transmit(now)).last().unwrap();
+        // Behind the header and the copy come the image's id and kind.
+        assert_eq!(draw[6 + 57 + 8], kind);
+    }
+}
+
+#[test]
+fn what_is_malformed_counts_like_any_message() {
+    let (stage, now) = (Arc::new(Stage::default()), Instant::now());
+    let mut peer = CursorPeer::new(HeaderForm::Full, stage);
+    peer.malform();
+    let frames: Vec<Vec<u8>> = std::iter::from_fn(|| peer.poll_transmit(now)).collect();
+    let serials: Vec<u8> = frames.iter().map(|frame| frame[0]).collect();
+    assert_eq!(serials, [1, 2, 3]);
+    assert_eq!(frames[2][8..], [103, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xff]);
+}
+
+#[test]
 fn a_client_that_does_not_acknowledge_gets_41_messages_and_is_dropped_in_the_end() {
     let (stage, now) = (Arc::new(Stage::default()), Instant::now());
     stage.set_screen(8, 100).unwrap();
