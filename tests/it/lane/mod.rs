@@ -12,7 +12,7 @@ mod kvm;
 mod process;
 mod profiles;
 mod qmp;
-mod screendump;
+pub(crate) mod screendump;
 mod serial;
 pub(crate) mod somebody;
 mod support;

@@ -5,4 +5,5 @@ mod handshake;
 mod machine;
 mod pretender;
 mod qemu;
+mod recordings;
 mod session;
