@@ -15,7 +15,7 @@ mod load;
 mod process;
 mod profiles;
 mod qmp;
-mod screendump;
+pub(crate) mod screendump;
 mod serial;
 pub(crate) mod somebody;
 mod support;

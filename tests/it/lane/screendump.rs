@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use backstaff::console::Screenshot;
 use backstaff::journal::Journal;
-use backstaff::lane::bringup::Lane;
+use backstaff::lane::bringup::{Lane, Start, UpOptions};
 use backstaff::lane::plan::resolve_acceleration;
 use backstaff::lane::platform_detect::DetectConfig;
 use backstaff::lane::teardown::TeardownConfig;
-use backstaff::lane::{Platform, Profile, plan};
+use backstaff::lane::{Plan, Platform, Profile, plan};
 use backstaff::script::{AttemptOptions, Outcome, Script, load, run_attempt};
+use backstaff::spice::{Recorder, RecorderOptions};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +71,25 @@ async fn compare_along_the_story(device: &str) {
     lane.down(TeardownConfig::default()).await;
 }
 
+/// Records the story, from the machine's first moment to its last screen, which is the screendump's.
+pub(crate) async fn record_the_story(device: &str, path: &Path) {
+    let platform = Platform::detect(&DetectConfig::new(std::env::var_os("PATH").unwrap_or_default())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::new();
+    let recorder = Recorder::create(path, RecorderOptions::default()).unwrap();
+    let plan = plan_of(device, &platform.unwrap());
+    let (start, recorded) = (Start::Boot, Some(&recorder));
+    let options =
+        UpOptions { plan: &plan, folder: folder.path(), start, is_joinable: false, recorder: recorded };
+    let lane = Lane::up_with(options, &journal, &CancellationToken::new()).await.unwrap();
+    for step in STEPS {
+        play(&lane, &journal, folder.path(), step).await;
+    }
+    compare(&lane, folder.path(), "the last screen").await;
+    lane.down(TeardownConfig::default()).await;
+    recorder.finish().unwrap();
+}
+
 fn is_lit(lane: &Lane) -> bool {
     let screen = lane.handle().console.and_then(|console| Screenshot::take(&*console));
     screen.is_some_and(|screen| screen.pixels.iter().any(|byte| *byte != 0))
@@ -77,6 +97,11 @@ fn is_lit(lane: &Lane) -> bool {
 
 /// Boots the reference guest with `device`, ready as soon as there is a surface.
 pub(super) async fn boot(device: &str, platform: &Platform, folder: &Path, journal: &Journal) -> Lane {
+    let plan = plan_of(device, platform);
+    Lane::up(&plan, folder, journal, &CancellationToken::new()).await.unwrap()
+}
+
+fn plan_of(device: &str, platform: &Platform) -> Plan {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("scenarios/lanes/sextant.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -84,8 +109,7 @@ pub(super) async fn boot(device: &str, platform: &Platform, folder: &Path, journ
     let mut profile = Profile::parse("sextant", &text, &file, root).unwrap().qemu().unwrap();
     profile.gates.retain(|gate| !matches!(gate.kind, backstaff::lane::profile::GateKind::Digest));
     let acceleration = resolve_acceleration(profile.machine.accel, platform, None).unwrap();
-    let plan = plan(&profile, platform, &acceleration).unwrap();
-    Lane::up(&plan, folder, journal, &CancellationToken::new()).await.unwrap()
+    plan(&profile, platform, &acceleration).unwrap()
 }
 
 /// Runs one step of the story. Every step is an attempt of its own, so that the test has the machine in between.

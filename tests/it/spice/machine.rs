@@ -23,14 +23,14 @@ pub(super) fn screen_of(session: &Session) -> Option<Screen> {
 }
 
 /// A boot under emulation on a busy machine.
-const BOOT: Duration = Duration::from_secs(120);
+pub(super) const BOOT: Duration = Duration::from_secs(120);
 
 async fn next(events: &mut UnboundedReceiver<SessionEvent>) -> SessionEvent {
     timeout(BOOT, events.recv()).await.expect("something happens").expect("the session goes on")
 }
 
 /// Waits until nothing has been drawn for a while, and something with colours has been before.
-async fn settled(session: &Session, events: &mut UnboundedReceiver<SessionEvent>) {
+pub(super) async fn settled(session: &Session, events: &mut UnboundedReceiver<SessionEvent>) {
     const QUIET: Duration = Duration::from_millis(1500);
     loop {
         if let Ok(event) = timeout(QUIET, next(events)).await {
@@ -63,21 +63,31 @@ async fn assert_same_screen(
     }
 }
 
-const PASSWORD: &str = "letmein";
+pub(super) const PASSWORD: &str = "letmein";
 
 #[derive(Clone, Copy)]
-enum Transport {
+pub(super) enum Transport {
     Unix,
     TcpWithTicket,
 }
 
 /// A machine and how to reach it.
-fn boot(vga: &str, transport: Transport, image_compression: &str) -> (Qemu, SessionOptions) {
+pub(super) fn boot(vga: &str, transport: Transport, image_compression: &str) -> (Qemu, SessionOptions) {
+    boot_with(vga, transport, image_compression, &[])
+}
+
+/// The same with further arguments.
+pub(super) fn boot_with(
+    vga: &str,
+    transport: Transport,
+    image_compression: &str,
+    extra: &[String],
+) -> (Qemu, SessionOptions) {
     let jpeg = if image_compression.contains("jpeg-wan") { "" } else { ",jpeg-wan-compression=never" };
     let images = format!("image-compression={image_compression}{jpeg}");
     match transport {
         Transport::Unix => {
-            let qemu = Qemu::boot(vga, &format!("unix=on,addr=@S,disable-ticketing=on,{images}"), &[]);
+            let qemu = Qemu::boot(vga, &format!("unix=on,addr=@S,disable-ticketing=on,{images}"), extra);
             let options = SessionOptions::new(Endpoint::Unix(qemu.spice_socket()));
             (qemu, options)
         }
@@ -85,7 +95,8 @@ fn boot(vga: &str, transport: Transport, image_compression: &str) -> (Qemu, Sess
             let (host, port) = qemu::own_address();
             let secret = format!("secret,id=ticket,data={PASSWORD}");
             let spice = format!("port={port},addr={host},password-secret=ticket,{images}");
-            let qemu = Qemu::boot(vga, &spice, &["-object".to_owned(), secret]);
+            let extra = [&["-object".to_owned(), secret], extra].concat();
+            let qemu = Qemu::boot(vga, &spice, &extra);
             let mut options = SessionOptions::new(Endpoint::Tcp { host, port });
             options.password = Some(PASSWORD.to_owned().into());
             (qemu, options)

@@ -8,5 +8,6 @@ mod matrix;
 mod migration;
 mod pretender;
 mod qemu;
+mod recordings;
 mod session;
 mod tls;
