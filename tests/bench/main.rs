@@ -17,6 +17,7 @@ mod pixels;
 #[path = "../it/spice/qemu.rs"]
 #[expect(dead_code, reason = "the tests do more with a machine")]
 mod qemu;
+mod recordings;
 mod restore;
 #[path = "../it/digest/screen.rs"]
 mod screen;
@@ -27,7 +28,7 @@ use measure::Report;
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),
@@ -35,6 +36,7 @@ const SECTIONS: [Section; 10] = [
     ("journal", true, journal::run),
     ("pixels", true, pixels::run),
     ("codecs", true, codecs::run),
+    ("recordings", true, recordings::run),
     ("lane", false, lane::run),
     ("canonical", false, canonical::run),
     ("restore", false, restore::run),
