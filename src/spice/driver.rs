@@ -178,10 +178,9 @@ struct Outbox {
 
 impl Outbox {
     fn collect<M: Machine>(&mut self, machine: &mut M) {
-        while let Some(frame) = machine.poll_transmit() {
-            if !self.is_closed {
-                self.bytes.extend_from_slice(&frame);
-            }
+        machine.transmit_into(&mut self.bytes);
+        if self.is_closed {
+            self.bytes.clear();
         }
     }
 

@@ -406,7 +406,7 @@ mod tests {
         let recorder = Recorder::create_limited(&path, RecorderOptions::default(), limit).unwrap();
         let tap = Tap::new(&recorder, DISPLAY);
         let noise: Vec<u8> =
-            (0..limit as u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
+            (0..1_u32 << 20).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
         for piece in noise.chunks(1 << 18).cycle().take(40) {
             tap.message(Instant::now(), message(304, piece));
         }

@@ -648,7 +648,7 @@ mod tests {
                 assert!(!read(&whole[..length]).1.unwrap());
                 continue;
             };
-            assert!(offset as usize >= first_block && got < wanted);
+            assert!(offset >= first_block as u64 && got < wanted);
             assert_eq!(offset + got, length as u64);
         }
     }

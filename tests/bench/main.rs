@@ -18,6 +18,7 @@ mod pixels;
 #[path = "../it/spice/qemu.rs"]
 #[expect(dead_code, reason = "the tests do more with a machine")]
 mod qemu;
+mod recordings;
 mod restore;
 #[path = "../it/digest/screen.rs"]
 mod screen;
@@ -38,6 +39,7 @@ const SECTIONS: [Section; 11] = [
     ("journal", true, journal::run),
     ("pixels", true, pixels::run),
     ("codecs", true, codecs::run),
+    ("recordings", true, recordings::run),
     ("lane", false, lane::run),
     ("canonical", false, canonical::run),
     ("restore", false, restore::run),

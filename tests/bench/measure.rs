@@ -107,6 +107,18 @@ impl Report {
         println!("{:<52} {:>7} {:>10}", "", "", format!("{rate:.0} MB/s"));
     }
 
+    /// The same with the MB/s there should be.
+    pub(crate) fn throughput_of(&self, name: &str, samples: &Samples, bytes: usize, goal: Option<u32>) {
+        let goal = goal.and_then(|goal| {
+            let limit = u64::try_from(bytes).unwrap_or(u64::MAX).checked_mul(1_000)? / u64::from(goal);
+            Goal::median(Duration::from_nanos(limit))
+        });
+        self.row(name, samples, goal);
+        #[expect(clippy::cast_precision_loss, reason = "recordings are far below 2^53 bytes")]
+        let rate = bytes as f64 / samples.percentile(50) * 1e3;
+        println!("{:<52} {:>7} {:>10}", "", "", format!("{rate:.0} MB/s"));
+    }
+
     /// A line for people.
     pub(crate) fn note(&self, text: &str) {
         println!("{text}");

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::{BaseEvent, ChannelError, Counters};
 use crate::spice::wire::base::client::{Ack, AckSync, MigrateFlushMark, Pong};
 use crate::spice::wire::base::{BaseMessage, FIRST_CHANNEL_KIND, List, Notify};
-use crate::spice::wire::header::{Frame, mini_frame};
-use crate::spice::wire::{Message, WireError};
+use crate::spice::wire::header::{Frame, append_mini_frame};
+use crate::spice::wire::{Message, WireError, Writer};
 
 /// The shared half of a channel's state.
 #[derive(Debug)]
@@ -14,9 +14,62 @@ pub(super) struct Base<E> {
     /// Messages received, as the server counts them: a list is one.
     serial: u64,
     ack: AckWindow,
-    transmit: VecDeque<Vec<u8>>,
+    transmit: Transmit,
     events: VecDeque<E>,
     pub(super) counters: Counters,
+}
+
+/// What a channel itself has to handle.
+pub(super) enum Own<'a> {
+    /// A message, as nearly always.
+    One((u16, &'a [u8])),
+    /// What came with lists.
+    Many(std::vec::IntoIter<(u16, &'a [u8])>),
+    /// Nothing is left of it.
+    None,
+}
+
+impl<'a> Iterator for Own<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Many(messages) => messages.next(),
+            Self::One(message) => {
+                let message = *message;
+                *self = Self::None;
+                Some(message)
+            }
+            Self::None => None,
+        }
+    }
+}
+
+/// Frames that wait to be sent, one behind the other.
+#[derive(Debug, Default)]
+struct Transmit {
+    bytes: Vec<u8>,
+    lengths: VecDeque<usize>,
+    /// Memory for the next body.
+    writer: Writer,
+}
+
+impl Transmit {
+    fn push<'m>(&mut self, message: &impl Message<'m>) {
+        let before = self.bytes.len();
+        append_mini_frame(message, &mut self.writer, &mut self.bytes);
+        self.lengths.push_back(self.bytes.len() - before);
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let length = self.lengths.pop_front()?;
+        Some(self.bytes.drain(..length).collect())
+    }
+
+    fn drain_into(&mut self, out: &mut Vec<u8>) {
+        self.lengths.clear();
+        out.append(&mut self.bytes);
+    }
 }
 
 /// INVARIANT: counted per channel, over messages of every type but SET_ACK itself.
@@ -31,14 +84,14 @@ impl<E: From<BaseEvent>> Base<E> {
         Self {
             serial: 0,
             ack: AckWindow::default(),
-            transmit: VecDeque::new(),
+            transmit: Transmit::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
         }
     }
 
     pub(super) fn send<'m>(&mut self, message: &impl Message<'m>) {
-        self.transmit.push_back(mini_frame(message));
+        self.transmit.push(message);
     }
 
     pub(super) fn report(&mut self, event: E) {
@@ -46,7 +99,12 @@ impl<E: From<BaseEvent>> Base<E> {
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.transmit.pop_front()
+        self.transmit.pop()
+    }
+
+    /// Appends all frames that wait to `out`.
+    pub(super) fn transmit_into(&mut self, out: &mut Vec<u8>) {
+        self.transmit.drain_into(out);
     }
 
     pub(super) fn poll_event(&mut self) -> Option<E> {
@@ -66,10 +124,14 @@ impl<E: From<BaseEvent>> Base<E> {
 
     /// Counts a message, answers what concerns all channels and returns what the channel itself has to
     /// handle, in order: sub-messages come before the message that carries them.
-    pub(super) fn receive<'a>(&mut self, message: Frame<'a>) -> Result<Vec<(u16, &'a [u8])>, ChannelError> {
+    pub(super) fn receive<'a>(&mut self, message: Frame<'a>) -> Result<Own<'a>, ChannelError> {
         self.serial += 1;
         self.counters.messages += 1;
         self.counters.bytes += u64::try_from(message.body.len()).unwrap_or(u64::MAX);
+        if message.sub_list == 0 && message.kind >= FIRST_CHANNEL_KIND {
+            self.count_towards_ack();
+            return Ok(Own::One((message.kind, message.body)));
+        }
         let mut queue: VecDeque<(u16, &'a [u8])> = VecDeque::new();
         if message.sub_list != 0 {
             queue.extend(
@@ -96,7 +158,7 @@ impl<E: From<BaseEvent>> Base<E> {
         if !is_set_ack {
             self.count_towards_ack();
         }
-        Ok(own)
+        Ok(Own::Many(own.into_iter()))
     }
 
     pub(super) fn decode_error(&self, name: &'static str, source: WireError) -> ChannelError {

@@ -383,6 +383,10 @@ impl Machine for DisplayChannel {
         self.base.poll_transmit()
     }
 
+    fn transmit_into(&mut self, out: &mut Vec<u8>) {
+        self.base.transmit_into(out);
+    }
+
     fn poll_event(&mut self) -> Option<DisplayEvent> {
         self.base.poll_event()
     }

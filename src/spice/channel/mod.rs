@@ -41,6 +41,13 @@ pub trait Machine {
     /// The next bytes to send: one whole frame.
     fn poll_transmit(&mut self) -> Option<Vec<u8>>;
 
+    /// Appends everything there is to send to `out`.
+    fn transmit_into(&mut self, out: &mut Vec<u8>) {
+        while let Some(frame) = self.poll_transmit() {
+            out.extend_from_slice(&frame);
+        }
+    }
+
     /// The next thing that happened.
     fn poll_event(&mut self) -> Option<Self::Event>;
 

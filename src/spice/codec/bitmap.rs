@@ -1,6 +1,6 @@
 //! Raw bitmaps, formats 1 to 10.
 
-use super::{CodecError, ImageLimits, IndexLayout, Picture, expand_555, flip};
+use super::{CodecError, ImageLimits, IndexLayout, Picture, Pool, expand_555, flip};
 use crate::spice::wire::image::Bitmap;
 
 /// SPICE_BITMAP_FMT.
@@ -23,16 +23,27 @@ pub fn decode(
     palette: Option<&[u32]>,
     limits: ImageLimits,
 ) -> Result<Picture, CodecError> {
+    decode_in(bitmap, palette, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`.
+pub fn decode_in(
+    bitmap: &Bitmap<'_>,
+    palette: Option<&[u32]>,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
     let layout = match bitmap.format {
         format::BIT_LE => IndexLayout::BIT_LE,
         format::BIT_BE => IndexLayout::BIT_BE,
         format::NIBBLE_LE => IndexLayout::NIBBLE_LE,
         format::NIBBLE_BE => IndexLayout::NIBBLE_BE,
         format::BYTE => IndexLayout::BYTE,
-        _ => return decode_direct(bitmap, limits),
+        _ => return decode_direct(bitmap, limits, pool),
     };
     let palette = palette.ok_or(CodecError::NoPalette { format: layout.name })?;
-    decode_rows(bitmap, limits, layout.row_bytes(bitmap.width), |row, out| layout.expand(row, palette, out))
+    let row_bytes = layout.row_bytes(bitmap.width);
+    decode_rows(bitmap, limits, pool, row_bytes, |row, out| layout.expand(row, palette, out))
 }
 
 /// Decodes a one-bit mask: white where the bit is 1, black elsewhere, whatever the palette says.
@@ -44,22 +55,22 @@ pub fn decode_mask(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, 
     decode(bitmap, Some(&[0, 0x00ff_ffff]), limits)
 }
 
-fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, CodecError> {
+fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits, pool: &Pool) -> Result<Picture, CodecError> {
     let width = u64::from(bitmap.width);
     match bitmap.format {
-        format::RGB16 => decode_rows(bitmap, limits, width * 2, |row, out| {
+        format::RGB16 => decode_rows(bitmap, limits, pool, width * 2, |row, out| {
             for (pixel, source) in out.chunks_exact_mut(4).zip(row.chunks_exact(2)) {
                 pixel[..3].copy_from_slice(&expand_555(u16::from_le_bytes([source[0], source[1]])));
             }
             Ok(())
         }),
-        format::RGB24 => decode_rows(bitmap, limits, width * 3, |row, out| {
+        format::RGB24 => decode_rows(bitmap, limits, pool, width * 3, |row, out| {
             for (pixel, source) in out.chunks_exact_mut(4).zip(row.chunks_exact(3)) {
                 pixel[..3].copy_from_slice(source);
             }
             Ok(())
         }),
-        format::RGB32 => decode_rows(bitmap, limits, width * 4, |row, out| {
+        format::RGB32 => decode_rows(bitmap, limits, pool, width * 4, |row, out| {
             for (pixel, source) in out.chunks_exact_mut(4).zip(row.chunks_exact(4)) {
                 // The guest leaves anything in the fourth byte; nobody below may see it.
                 pixel.copy_from_slice(&[source[0], source[1], source[2], 0]);
@@ -67,7 +78,7 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, Co
             Ok(())
         }),
         format::RGBA => {
-            let mut picture = decode_rows(bitmap, limits, width * 4, |row, out| {
+            let mut picture = decode_rows(bitmap, limits, pool, width * 4, |row, out| {
                 out.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
                 Ok(())
             })?;
@@ -75,7 +86,7 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, Co
             Ok(picture)
         }
         format::ALPHA8 => {
-            let mut picture = decode_rows(bitmap, limits, width, |row, out| {
+            let mut picture = decode_rows(bitmap, limits, pool, width, |row, out| {
                 out.chunks_exact_mut(4).zip(row).for_each(|(pixel, alpha)| pixel[3] = *alpha);
                 Ok(())
             })?;
@@ -93,6 +104,7 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, Co
 fn decode_rows(
     bitmap: &Bitmap<'_>,
     limits: ImageLimits,
+    pool: &Pool,
     row_bytes: u64,
     mut decode_row: impl FnMut(&[u8], &mut [u8]) -> Result<(), CodecError>,
 ) -> Result<Picture, CodecError> {
@@ -101,7 +113,7 @@ fn decode_rows(
         let got = bitmap.stride.into();
         return Err(CodecError::Mismatch { what: "bitmap stride", wanted: row_bytes, got });
     }
-    let mut bytes = vec![0; pixels * 4];
+    let mut bytes = pool.take(pixels * 4);
     let out_row = bytes.len() / usize::try_from(bitmap.height).unwrap_or(1);
     let stride = usize::try_from(bitmap.stride).unwrap_or(usize::MAX);
     let mut produced = 0;

@@ -1,11 +1,11 @@
 //! GLZ images: LZ with references into earlier images of the same dictionary.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lz::{MAGIC, PixelType, VERSION, require, row_length, truncated_header};
 use super::units::{Alpha, Input, Pass, Rgb, Rgb16, Unit};
-use super::{CodecError, ImageLimits, Picture, flip};
+use super::{CodecError, ImageLimits, Picture, Pool, flip};
 
 /// The images that later ones may refer to, for as long as their display channel is connected.
 ///
@@ -23,7 +23,7 @@ pub struct Dictionary {
 struct Images {
     window_pixels: u64,
     pixels: u64,
-    by_id: BTreeMap<u64, Stored>,
+    by_id: ById,
     /// Whether ids may arrive out of order.
     is_shared: bool,
     /// The id up to which all have arrived: what it refers to decides what is dropped.
@@ -83,7 +83,7 @@ enum Reference {
 impl Dictionary {
     /// An empty dictionary. A window of 0 pixels holds nothing: GLZ images are an error then.
     pub fn new(window_pixels: u64) -> Self {
-        let by_id = BTreeMap::new();
+        let by_id = ById::default();
         let images = Images { window_pixels, pixels: 0, by_id, is_shared: false, complete: None };
         Self { images: Arc::new(Mutex::new(images)) }
     }
@@ -103,6 +103,18 @@ impl Dictionary {
         height: u32,
         limits: ImageLimits,
     ) -> Result<Picture, CodecError> {
+        self.decode_in(data, width, height, limits, &Pool::default())
+    }
+
+    /// The same with memory out of `pool`, which also gets that of the images that are dropped.
+    pub fn decode_in(
+        &mut self,
+        data: &[u8],
+        width: u32,
+        height: u32,
+        limits: ImageLimits,
+        pool: &Pool,
+    ) -> Result<Picture, CodecError> {
         let pixels = limits.check(width, height)?;
         let header = Header::decode(data, width, height)?;
         let mut images = self.lock();
@@ -110,7 +122,7 @@ impl Dictionary {
             return Err(images.window_exceeded(pixels));
         }
         let mut input = Input::new(data, Header::LENGTH);
-        let mut stored = vec![0; pixels * 4];
+        let mut stored = pool.take(pixels * 4);
         let mut has_alpha = false;
         match header.pixel_type {
             PixelType::Rgb32 | PixelType::Rgb24 => {
@@ -124,9 +136,10 @@ impl Dictionary {
             }
             _ => return Err(CodecError::ForeignPixelType { container: "GLZ_RGB" }),
         }
-        let mut bytes = stored.clone();
+        let mut bytes = pool.take(stored.len());
+        bytes.copy_from_slice(&stored);
         flip(&mut bytes, row_length(width), header.is_top_down);
-        images.keep(&header, stored, pixels)?;
+        images.keep(&header, stored, pixels, pool)?;
         Ok(Picture { width, height, has_alpha, bytes })
     }
 
@@ -162,7 +175,7 @@ impl Images {
     /// The bytes of `length` pixels of the image `distance` before image `id`.
     fn units(&self, id: u64, distance: u64, offset: usize, length: usize) -> Result<&[u8], CodecError> {
         let source = id.checked_sub(distance);
-        let image = source.and_then(|source| self.by_id.get(&source));
+        let image = source.and_then(|source| self.by_id.get(source));
         if let Some(awaited) = source.filter(|source| image.is_none() && self.may_still_arrive(*source)) {
             return Err(CodecError::ImageAwaited { id, awaited });
         }
@@ -178,18 +191,26 @@ impl Images {
     }
 
     /// Adds an image and drops those that nothing will refer to any more.
-    fn keep(&mut self, header: &Header, pixels: Vec<u8>, count: usize) -> Result<(), CodecError> {
+    fn keep(
+        &mut self,
+        header: &Header,
+        pixels: Vec<u8>,
+        count: usize,
+        pool: &Pool,
+    ) -> Result<(), CodecError> {
         let oldest = header.id.saturating_sub(header.window_head_distance.into());
         let added = u64::try_from(count).unwrap_or(u64::MAX);
         self.pixels += added;
         if let Some(old) = self.by_id.insert(header.id, Stored { pixels, oldest }) {
             self.pixels -= pixel_count(&old);
+            pool.give(old.pixels);
         }
         self.advance(header.id);
         let oldest =
-            self.complete.and_then(|complete| self.by_id.get(&complete)).map_or(0, |image| image.oldest);
-        while let Some(entry) = self.by_id.first_entry().filter(|entry| *entry.key() < oldest) {
-            self.pixels -= pixel_count(&entry.remove());
+            self.complete.and_then(|complete| self.by_id.get(complete)).map_or(0, |image| image.oldest);
+        while let Some(dropped) = self.by_id.pop_before(oldest) {
+            self.pixels -= pixel_count(&dropped);
+            pool.give(dropped.pixels);
         }
         // The server counts before it adds, so the newest image may come on top. While an image is on its way
         // this side keeps what the server has dropped.
@@ -207,7 +228,7 @@ impl Images {
             return;
         }
         let mut next = self.complete.map_or(Some(0), |complete| complete.checked_add(1));
-        while let Some(id) = next.filter(|id| self.by_id.contains_key(id)) {
+        while let Some(id) = next.filter(|id| self.by_id.get(*id).is_some()) {
             self.complete = Some(id);
             next = id.checked_add(1);
         }
@@ -216,6 +237,37 @@ impl Images {
     fn window_exceeded(&self, more: usize) -> CodecError {
         let pixels = self.pixels.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
         CodecError::WindowExceeded { pixels, window: self.window_pixels }
+    }
+}
+
+/// Images in the order of their ids, which is nearly that in which they arrive.
+#[derive(Debug, Default)]
+struct ById(VecDeque<(u64, Stored)>);
+
+impl ById {
+    fn get(&self, id: u64) -> Option<&Stored> {
+        let place = self.place(id).ok()?;
+        self.0.get(place).map(|(_, stored)| stored)
+    }
+
+    /// Adds an image and returns the one that had its id.
+    fn insert(&mut self, id: u64, stored: Stored) -> Option<Stored> {
+        match self.place(id) {
+            Ok(place) => self.0.get_mut(place).map(|(_, old)| std::mem::replace(old, stored)),
+            Err(place) => {
+                self.0.insert(place, (id, stored));
+                None
+            }
+        }
+    }
+
+    /// Takes out the first image, if its id is below `id`.
+    fn pop_before(&mut self, id: u64) -> Option<Stored> {
+        self.0.pop_front_if(|(first, _)| *first < id).map(|(_, stored)| stored)
+    }
+
+    fn place(&self, id: u64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |(id, _)| *id)
     }
 }
 
@@ -322,7 +374,7 @@ mod tests {
         alone[32] = 0;
         dictionary.decode(&alone, 16, 1, LIMITS).unwrap();
         let images = dictionary.lock();
-        assert_eq!((images.pixels, images.by_id.len()), (16, 1));
+        assert_eq!((images.pixels, images.by_id.0.len()), (16, 1));
     }
 
     /// The second image under another id, still referring to the first.
@@ -354,7 +406,8 @@ mod tests {
     fn a_shared_dictionary_drops_nothing_that_an_image_on_its_way_may_need() {
         let mut here = dictionary();
         let mut there = here.share();
-        let ids = |dictionary: &Dictionary| dictionary.lock().by_id.keys().copied().collect::<Vec<_>>();
+        let ids =
+            |dictionary: &Dictionary| dictionary.lock().by_id.0.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         here.decode(&hex(FIRST), 128, 64, LIMITS).unwrap();
         // The third says that nothing before the second is needed, but the second is not there yet.
         let mut third = hex("20205a4c0001000118000000010000000100000004000000000000000200000001");

@@ -1,7 +1,7 @@
 //! LZ images: literals and references within one image.
 
 use super::units::{Alpha, Byte, Input, Pass, Rgb, Rgb16, Unit};
-use super::{CodecError, ImageLimits, IndexLayout, Picture, flip};
+use super::{CodecError, ImageLimits, IndexLayout, Picture, Pool, flip};
 
 /// First bytes of every LZ and GLZ stream.
 pub(super) const MAGIC: u32 = 0x2020_5a4c;
@@ -114,6 +114,18 @@ pub fn decode(
     height: u32,
     limits: ImageLimits,
 ) -> Result<Picture, CodecError> {
+    decode_in(data, container, width, height, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`.
+pub fn decode_in(
+    data: &[u8],
+    container: Container<'_>,
+    width: u32,
+    height: u32,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
     let pixels = limits.check(width, height)?;
     let header = Header::decode(data, width, height)?;
     let mut input = Input::new(data, Header::LENGTH);
@@ -121,7 +133,7 @@ pub fn decode(
         let Some(layout) = header.pixel_type.index_layout() else { return Err(foreign_type("LZ_PLT")) };
         return decode_indexed(&mut input, &header, layout, palette, pixels);
     }
-    let mut bytes = vec![0; pixels * 4];
+    let mut bytes = pool.take(pixels * 4);
     let mut has_alpha = false;
     match header.pixel_type {
         PixelType::Rgb32 | PixelType::Rgb24 => decode_pass::<Rgb>(&mut input, &mut bytes)?,

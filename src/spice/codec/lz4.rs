@@ -3,7 +3,7 @@
 use lz4_flex::block::decompress_into_with_dict;
 
 use super::bitmap::{self, format};
-use super::{CodecError, ImageLimits, Picture};
+use super::{CodecError, ImageLimits, Picture, Pool};
 use crate::spice::wire::image::{Bitmap, PaletteSource};
 
 /// How far back a block refers.
@@ -11,6 +11,17 @@ const WINDOW: usize = 64 << 10;
 
 /// Decodes an LZ4 image of `width` by `height` pixels.
 pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Result<Picture, CodecError> {
+    decode_in(data, width, height, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`.
+pub fn decode_in(
+    data: &[u8],
+    width: u32,
+    height: u32,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
     let pixels = limits.check(width, height)?;
     let Some((&[top_down, pixel_format], blocks)) = data.split_first_chunk::<2>() else {
         return Err(CodecError::Truncated { offset: data.len(), produced: 0, wanted: pixels });
@@ -25,7 +36,7 @@ pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Resu
         }
     };
     let height_rows = usize::try_from(height).unwrap_or(usize::MAX);
-    let raw = decode_blocks(data, blocks, pixels * pixel_bytes, height_rows)?;
+    let raw = decode_blocks(data, blocks, pixels * pixel_bytes, height_rows, pool)?;
     let row_bytes = u64::try_from(raw.len() / height_rows).unwrap_or(u64::MAX);
     // Rows are as long as in the memory of the server, which may pad them.
     if raw.len() % height_rows != 0 {
@@ -42,7 +53,9 @@ pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Resu
         palette: PaletteSource::None,
         data: &raw,
     };
-    bitmap::decode(&bitmap, None, limits)
+    let picture = bitmap::decode_in(&bitmap, None, limits, pool);
+    pool.give(raw);
+    picture
 }
 
 /// Encodes rows of pixels of four bytes (blue, green, red and one that is ignored), from the top, as one block.
@@ -57,12 +70,18 @@ pub fn encode(pixels: &[u8]) -> Vec<u8> {
 }
 
 /// What the blocks amount to: at least `wanted` bytes.
-fn decode_blocks(data: &[u8], blocks: &[u8], wanted: usize, rows: usize) -> Result<Vec<u8>, CodecError> {
+fn decode_blocks(
+    data: &[u8],
+    blocks: &[u8],
+    wanted: usize,
+    rows: usize,
+    pool: &Pool,
+) -> Result<Vec<u8>, CodecError> {
     /// A byte of LZ4 is worth no more than this many.
     const RATIO: usize = 255;
     // Padding of a row is at most the row again or 64 bytes.
     let limit = wanted + wanted.max(rows * 64);
-    let mut raw = vec![0; limit.min(blocks.len().saturating_mul(RATIO))];
+    let mut raw = pool.take(limit.min(blocks.len().saturating_mul(RATIO)));
     let (mut produced, mut rest) = (0, blocks);
     while !rest.is_empty() {
         let offset = data.len() - rest.len();

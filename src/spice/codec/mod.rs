@@ -13,6 +13,7 @@ pub mod jpeg;
 pub mod lz;
 pub mod lz4;
 pub mod lz_encode;
+mod pool;
 pub mod quic;
 mod units;
 pub mod zlib_glz;
@@ -20,25 +21,27 @@ pub mod zlib_glz;
 #[cfg(test)]
 mod testing;
 
+pub use pool::Pool;
 use thiserror::Error;
 
 use super::wire::image::ImageData;
 
 /// Decodes an image of `width` by `height` pixels that carries its colours itself. What needs a palette, a cache
-/// or a surface is refused by name.
+/// or a surface is refused by name. Memory comes out of `pool`.
 pub fn decode(
     data: &ImageData<'_>,
     width: u32,
     height: u32,
     dictionary: &mut glz::Dictionary,
     limits: ImageLimits,
+    pool: &Pool,
 ) -> Result<Picture, CodecError> {
     match data {
-        ImageData::Quic(data) => quic::decode(data.0, width, height, limits),
-        ImageData::LzRgb(data) => lz::decode(data.0, lz::Container::Rgb, width, height, limits),
-        ImageData::GlzRgb(data) => dictionary.decode(data.0, width, height, limits),
-        ImageData::ZlibGlzRgb(image) => zlib_glz::decode(image, width, height, dictionary, limits),
-        ImageData::Lz4(data) => lz4::decode(data.0, width, height, limits),
+        ImageData::Quic(data) => quic::decode_in(data.0, width, height, limits, pool),
+        ImageData::LzRgb(data) => lz::decode_in(data.0, lz::Container::Rgb, width, height, limits, pool),
+        ImageData::GlzRgb(data) => dictionary.decode_in(data.0, width, height, limits, pool),
+        ImageData::ZlibGlzRgb(image) => zlib_glz::decode_in(image, width, height, dictionary, limits, pool),
+        ImageData::Lz4(data) => lz4::decode_in(data.0, width, height, limits, pool),
         ImageData::Jpeg(data) => jpeg::decode(data.0, width, height, limits),
         ImageData::JpegAlpha(image) => jpeg::decode_with_alpha(image, width, height, limits),
         ImageData::Bitmap(_)

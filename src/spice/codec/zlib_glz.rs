@@ -3,7 +3,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::glz::Dictionary;
-use super::{CodecError, ImageLimits, Picture};
+use super::{CodecError, ImageLimits, Picture, Pool};
 use crate::spice::wire::image::ZlibGlzRgb;
 
 /// Decodes an image of `width` by `height` pixels and keeps it in `dictionary` for later ones.
@@ -14,6 +14,18 @@ pub fn decode(
     dictionary: &mut Dictionary,
     limits: ImageLimits,
 ) -> Result<Picture, CodecError> {
+    decode_in(image, width, height, dictionary, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`.
+pub fn decode_in(
+    image: &ZlibGlzRgb<'_>,
+    width: u32,
+    height: u32,
+    dictionary: &mut Dictionary,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
     /// Header and slack of a GLZ stream, and what a pixel takes in it at the very worst.
     const HEAD: u64 = 1024;
     const PIXEL: u64 = 8;
@@ -23,16 +35,19 @@ pub fn decode(
     if claimed > most {
         return Err(CodecError::Mismatch { what: "size of the GLZ stream", wanted: most, got: claimed });
     }
-    dictionary.decode(&inflate(image.data.0, claimed)?, width, height, limits)
+    let stream = inflate(image.data.0, claimed, pool)?;
+    let picture = dictionary.decode_in(&stream, width, height, limits, pool);
+    pool.give(stream);
+    picture
 }
 
 /// Inflates a zlib stream to exactly `wanted` bytes.
-fn inflate(data: &[u8], wanted: u64) -> Result<Vec<u8>, CodecError> {
+fn inflate(data: &[u8], wanted: u64, pool: &Pool) -> Result<Vec<u8>, CodecError> {
     /// A byte of zlib is worth no more than this many.
     const RATIO: usize = 1032;
     let room = usize::try_from(wanted).unwrap_or(usize::MAX).min(data.len().saturating_mul(RATIO));
     // A byte more shows a stream that is longer than it claims.
-    let mut out = vec![0; room + 1];
+    let mut out = pool.take(room + 1);
     let mut stream = Decompress::new(true);
     let status = stream.decompress(data, &mut out, FlushDecompress::Finish);
     let offset = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
@@ -111,7 +126,7 @@ mod tests {
         #[test]
         fn exactly_what_was_deflated_is_inflated(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let length = u64::try_from(bytes.len()).unwrap();
-            prop_assert_eq!(inflate(&zlib(&bytes), length).unwrap(), bytes);
+            prop_assert_eq!(inflate(&zlib(&bytes), length, &Pool::default()).unwrap(), bytes);
         }
 
         #[test]

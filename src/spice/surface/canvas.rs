@@ -1,6 +1,7 @@
 //! All surfaces of a display channel and the messages that change them.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::cache::{ImageCache, PaletteCache};
@@ -11,7 +12,7 @@ use super::pixels::Surface;
 use super::rop::Rop;
 use super::sample::Stretch;
 use super::stream::Streams;
-use crate::spice::codec::{self, Picture, bitmap, glz, lz};
+use crate::spice::codec::{self, Picture, Pool, bitmap, glz, lz};
 use crate::spice::limits::Limits;
 use crate::spice::wire::display::{InvalList, SurfaceCreate};
 use crate::spice::wire::draw::{
@@ -56,6 +57,7 @@ pub struct Canvas {
     image_cache_pixels: u64,
     palettes: PaletteCache,
     dictionary: glz::Dictionary,
+    pool: Pool,
     pub(super) streams: Streams,
 }
 
@@ -73,6 +75,7 @@ impl Canvas {
             image_cache_pixels: options.image_cache_pixels,
             palettes: PaletteCache::default(),
             dictionary: glz::Dictionary::new(options.glz_window_pixels),
+            pool: Pool::default(),
             streams: Streams::default(),
         }
     }
@@ -275,7 +278,7 @@ impl Canvas {
             let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
             check_area(area, surface.width(), surface.height())?;
             let none = || Picture { width: 0, height: 0, has_alpha: false, bytes: Vec::new() };
-            let picture = Arc::new(paint::snapshot(surface, area).unwrap_or_else(none));
+            let picture = Resolved::Kept(Arc::new(paint::snapshot(surface, area).unwrap_or_else(none)));
             let area = Rect::new(0, 0, area.width(), area.height());
             return Ok(ResolvedSource { picture, area, is_smooth: false });
         }
@@ -285,7 +288,7 @@ impl Canvas {
     }
 
     /// All of an image.
-    pub(super) fn resolve_whole(&mut self, image: &Image<'_>) -> Result<Arc<Picture>, DrawError> {
+    pub(super) fn resolve_whole(&mut self, image: &Image<'_>) -> Result<Resolved, DrawError> {
         self.resolve(image, Purpose::Picture)
     }
 
@@ -306,21 +309,21 @@ impl Canvas {
     }
 
     /// Turns an image into pixels and keeps the caches up to date.
-    fn resolve(&mut self, image: &Image<'_>, purpose: Purpose) -> Result<Arc<Picture>, DrawError> {
+    fn resolve(&mut self, image: &Image<'_>, purpose: Purpose) -> Result<Resolved, DrawError> {
         let ImageDescriptor { id, flags, width, height, .. } = image.descriptor;
         let (_, kind) = image.data.kind();
         let limits = self.limits.images;
         let in_image = |source| DrawError::Image { id, kind, source };
         let mut picture = match &image.data {
             ImageData::FromCache | ImageData::FromCacheLossless => {
-                return self.images.get(id).ok_or(DrawError::ImageMissing { id });
+                return self.images.get(id).map(Resolved::Kept).ok_or(DrawError::ImageMissing { id });
             }
             ImageData::Surface(surface_id) => return self.resolve_surface(*surface_id),
             ImageData::Bitmap(bitmap) => {
                 let palette = self.resolve_palette(&bitmap.palette, bitmap.flags)?;
                 let palette = palette.as_ref().map(|colours| colours.as_slice());
                 match purpose {
-                    Purpose::Picture => bitmap::decode(bitmap, palette, limits),
+                    Purpose::Picture => bitmap::decode_in(bitmap, palette, limits, &self.pool),
                     Purpose::Mask => bitmap::decode_mask(bitmap, limits),
                 }
                 .map_err(in_image)?
@@ -328,10 +331,13 @@ impl Canvas {
             ImageData::LzPlt(image) => {
                 let palette = self.resolve_palette(&image.palette, image.flags)?;
                 let palette = palette.as_ref().map_or(&[][..], |colours| colours.as_slice());
-                lz::decode(image.data, lz::Container::Plt(palette), width, height, limits)
+                lz::decode_in(image.data, lz::Container::Plt(palette), width, height, limits, &self.pool)
                     .map_err(in_image)?
             }
-            data => codec::decode(data, width, height, &mut self.dictionary, limits).map_err(in_image)?,
+            data => {
+                let dictionary = &mut self.dictionary;
+                codec::decode(data, width, height, dictionary, limits, &self.pool).map_err(in_image)?
+            }
         };
         let (wanted, got) = ((width, height), (picture.width, picture.height));
         if wanted != got {
@@ -340,20 +346,21 @@ impl Canvas {
         if flags & ImageDescriptor::HIGH_BITS_SET != 0 {
             picture.drop_alpha();
         }
-        let picture = Arc::new(picture);
         if flags & (ImageDescriptor::CACHE_ME | ImageDescriptor::CACHE_REPLACE_ME) != 0 {
+            let picture = Arc::new(picture);
             let is_replacement = flags & ImageDescriptor::CACHE_REPLACE_ME != 0;
             let limit = self.image_cache_pixels;
             let stored = self.images.insert(id, Arc::clone(&picture), is_replacement);
             stored.map_err(|got| DrawError::Limit { what: "image cache", got, limit })?;
+            return Ok(Resolved::Kept(picture));
         }
-        Ok(picture)
+        Ok(Resolved::Brief(Brief { picture, pool: self.pool.clone() }))
     }
 
-    fn resolve_surface(&mut self, id: u32) -> Result<Arc<Picture>, DrawError> {
+    fn resolve_surface(&mut self, id: u32) -> Result<Resolved, DrawError> {
         let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
         let picture = paint::snapshot(surface, &surface.bounds());
-        Ok(Arc::new(picture.ok_or(DrawError::SurfaceMissing { id })?))
+        Ok(Resolved::Kept(Arc::new(picture.ok_or(DrawError::SurfaceMissing { id })?)))
     }
 
     fn resolve_palette(
@@ -384,9 +391,40 @@ enum Purpose {
     Mask,
 }
 
+/// An image as pixels.
+pub(super) enum Resolved {
+    /// Others have it, too.
+    Kept(Arc<Picture>),
+    /// For one draw.
+    Brief(Brief),
+}
+
+impl Deref for Resolved {
+    type Target = Picture;
+
+    fn deref(&self) -> &Picture {
+        match self {
+            Self::Kept(picture) => picture,
+            Self::Brief(brief) => &brief.picture,
+        }
+    }
+}
+
+/// A picture whose memory goes back to the pool.
+pub(super) struct Brief {
+    picture: Picture,
+    pool: Pool,
+}
+
+impl Drop for Brief {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.picture.bytes));
+    }
+}
+
 /// A part of a picture.
 pub(super) struct ResolvedSource {
-    picture: Arc<Picture>,
+    picture: Resolved,
     area: Rect,
     pub(super) is_smooth: bool,
 }
@@ -401,7 +439,7 @@ impl ResolvedSource {
 pub(super) enum ResolvedBrush {
     None,
     Solid(u32),
-    Pattern(Arc<Picture>, Point),
+    Pattern(Resolved, Point),
 }
 
 impl ResolvedBrush {
@@ -415,7 +453,7 @@ impl ResolvedBrush {
 }
 
 pub(super) struct ResolvedMask {
-    picture: Arc<Picture>,
+    picture: Resolved,
     pos: Point,
     is_inverse: bool,
 }

@@ -199,6 +199,15 @@ impl Writer {
         count.encode(self);
     }
 
+    /// Appends the body to `out` and begins anew, in the same memory.
+    pub fn drain_into(&mut self, out: &mut Vec<u8>) {
+        if self.pointers.is_empty() {
+            out.append(&mut self.bytes);
+        } else {
+            out.extend(std::mem::take(self).finish());
+        }
+    }
+
     /// Returns the body with all pointers in place.
     pub fn finish(self) -> Vec<u8> {
         let mut body = self.bytes;

@@ -102,6 +102,17 @@ pub fn mini_frame<'a, M: Message<'a>>(message: &M) -> Vec<u8> {
     writer.finish()
 }
 
+/// Appends a message behind a mini header to `out`. `writer` is empty before and afterwards; its memory is used again.
+pub fn append_mini_frame<'a, M: Message<'a>>(message: &M, writer: &mut Writer, out: &mut Vec<u8>) {
+    message.encode(writer);
+    out.extend(M::KIND.to_le_bytes());
+    let size_at = out.len();
+    out.extend([0; 4]);
+    writer.drain_into(out);
+    let size = u32::try_from(out.len() - size_at - 4).expect("a body stays below 4 GiB");
+    out[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
+}
+
 /// Encodes a message behind a full header without sub-messages.
 pub fn full_frame<'a, M: Message<'a>>(serial: u64, message: &M) -> Vec<u8> {
     let body = message.to_body();
@@ -133,6 +144,10 @@ mod tests {
     #[test]
     fn both_headers_are_their_bytes() {
         assert_eq!(mini_frame(&SET_ACK), hex("0300 08000000 01000000 14000000"));
+        let (mut writer, mut out) = (Writer::default(), vec![0xff]);
+        append_mini_frame(&SET_ACK, &mut writer, &mut out);
+        append_mini_frame(&SET_ACK, &mut writer, &mut out);
+        assert_eq!(out, hex("ff 0300 08000000 01000000 14000000 0300 08000000 01000000 14000000"));
         let full = hex("0200000000000000 0300 08000000 00000000 01000000 14000000");
         assert_eq!(full_frame(2, &SET_ACK), full);
         for (form, bytes) in [(HeaderForm::Mini, mini_frame(&SET_ACK)), (HeaderForm::Full, full)] {

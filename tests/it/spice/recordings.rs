@@ -138,7 +138,6 @@ fn takes() -> Vec<Take> {
 /// `cargo test --test it spice::recordings::are_made_anew -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes fixtures/recordings, boots machines for some minutes"]
-#[expect(clippy::print_stderr, reason = "whoever makes them anew wants to see it")]
 async fn are_made_anew() {
     assert!(!qemu::is_missing(), "recordings are made with QEMU");
     std::fs::create_dir_all(folder()).unwrap();

@@ -12,7 +12,7 @@ mod plane;
 pub use encode::encode;
 
 use super::lz::require;
-use super::{CodecError, ImageLimits, Picture, expand_5_bits};
+use super::{CodecError, ImageLimits, Picture, Pool, expand_5_bits};
 use bits::BitReader;
 use model::{Eight, Family, Five, Pixel};
 use plane::Plane;
@@ -63,6 +63,17 @@ impl Kind {
 
 /// Decodes a QUIC stream of an image of `width` by `height` pixels. Shades of grey become equal colours.
 pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Result<Picture, CodecError> {
+    decode_in(data, width, height, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`.
+pub fn decode_in(
+    data: &[u8],
+    width: u32,
+    height: u32,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
     /// Five words of header.
     const HEADER: usize = 20;
     let pixels = limits.check(width, height)?;
@@ -78,9 +89,9 @@ pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Resu
     if stream.len() < 4 {
         return Err(CodecError::Truncated { offset: data.len(), produced: 0, wanted: pixels });
     }
-    let mut bytes = vec![0; pixels * 4];
-    let mut rows =
-        Rows { data, reader: BitReader::new(stream), out: bytes.as_chunks_mut().0, width, produced: 0 };
+    let mut bytes = pool.take(pixels * 4);
+    let (reader, out) = (BitReader::new(stream), bytes.as_chunks_mut().0);
+    let mut rows = Rows { data, reader, out, pool, width, produced: 0 };
     match kind {
         Kind::Gray => rows.fill::<Eight, 1>(|[shade, ..]| [shade, shade, shade, 0])?,
         Kind::Rgb16 => rows.fill::<Five, 3>(|pixel| pixel.map(|sample| expand_5_bits(sample.into())))?,
@@ -95,6 +106,7 @@ struct Rows<'a, 'o> {
     data: &'a [u8],
     reader: BitReader<'a>,
     out: &'o mut [Pixel],
+    pool: &'o Pool,
     width: u32,
     produced: usize,
 }
@@ -105,7 +117,7 @@ impl Rows<'_, '_> {
     }
 
     fn fill<F: Family, const C: usize>(&mut self, show: impl Fn(Pixel) -> Pixel) -> Result<(), CodecError> {
-        let mut plane = Plane::<F, C>::new(self.width());
+        let mut plane = Plane::<F, C>::new(self.width(), self.pool);
         while self.produced < self.out.len() {
             self.row(&mut plane, |to, from| *to = show(from))?;
             self.produced += self.width();
@@ -114,8 +126,8 @@ impl Rows<'_, '_> {
     }
 
     fn fill_with_alpha(&mut self) -> Result<(), CodecError> {
-        let (mut colour, mut alpha) =
-            (Plane::<Eight, 3>::new(self.width()), Plane::<Eight, 1>::new(self.width()));
+        let mut colour = Plane::<Eight, 3>::new(self.width(), self.pool);
+        let mut alpha = Plane::<Eight, 1>::new(self.width(), self.pool);
         while self.produced < self.out.len() {
             self.row(&mut colour, |to, from| *to = from)?;
             self.row(&mut alpha, |to, [alpha, ..]| to[3] = alpha)?;
@@ -127,7 +139,7 @@ impl Rows<'_, '_> {
     /// Decodes a row of one plane. What the data lacks was zeros up to here; it is an error now.
     fn row<F: Family, const C: usize>(
         &mut self,
-        plane: &mut Plane<F, C>,
+        plane: &mut Plane<'_, F, C>,
         show: impl Fn(&mut Pixel, Pixel),
     ) -> Result<(), CodecError> {
         let decoded = plane.row(&mut self.reader);

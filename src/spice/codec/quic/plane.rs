@@ -2,19 +2,24 @@
 
 use std::marker::PhantomData;
 
+use super::super::Pool;
 use super::bits::BitReader;
 use super::model::{Buckets, Family, Pace, Pixel, average, place, residual};
 
 /// `C` channels that are decoded together.
 #[derive(Debug)]
-pub(super) struct Plane<F, const C: usize> {
+pub(super) struct Plane<'p, F, const C: usize> {
     buckets: [Buckets; C],
     /// Residual codes of each column, left by the last row that coded it. Runs leave them alone.
-    codes: Vec<[u8; C]>,
-    current: Vec<Pixel>,
-    previous: Vec<Pixel>,
+    ///
+    /// `C` bytes each; four for each pixel of the rows.
+    codes: Vec<u8>,
+    current: Vec<u8>,
+    previous: Vec<u8>,
     pace: Pace,
     is_first_row: bool,
+    /// Where the memory came from.
+    pool: &'p Pool,
     family: PhantomData<F>,
 }
 
@@ -29,16 +34,17 @@ pub(super) struct RunTooLong {
     pub(super) left: usize,
 }
 
-impl<F: Family, const C: usize> Plane<F, C> {
+impl<'p, F: Family, const C: usize> Plane<'p, F, C> {
     /// A plane whose rows have `width` pixels, at least one.
-    pub(super) fn new(width: usize) -> Self {
+    pub(super) fn new(width: usize, pool: &'p Pool) -> Self {
         Self {
             buckets: std::array::from_fn(|_| Buckets::new::<F>()),
-            codes: vec![[0; C]; width],
-            current: vec![[0; 4]; width],
-            previous: vec![[0; 4]; width],
+            codes: pool.take(width * C),
+            current: pool.take(width * 4),
+            previous: pool.take(width * 4),
             pace: Pace::new(),
             is_first_row: true,
+            pool,
             family: PhantomData,
         }
     }
@@ -47,12 +53,14 @@ impl<F: Family, const C: usize> Plane<F, C> {
     pub(super) fn row(&mut self, reader: &mut BitReader<'_>) -> Result<&[Pixel], RunTooLong> {
         std::mem::swap(&mut self.current, &mut self.previous);
         // Left of the first pixel stands what the row above had in the first column.
-        let edge = if self.is_first_row { [0; C] } else { self.codes.first().copied().unwrap_or([0; C]) };
+        let edge =
+            if self.is_first_row { [0; C] } else { self.codes.first_chunk().copied().unwrap_or([0; C]) };
         // A copy that the compiler can keep in registers.
         let mut bits = reader.clone();
+        let width = self.current.len() / 4;
         let mut start = 0;
-        while start < self.current.len() {
-            let length = self.pace.segment(self.current.len() - start);
+        while start < width {
+            let length = self.pace.segment(width - start);
             if self.is_first_row {
                 self.segment::<true>(&mut bits, edge, start, start + length)?;
             } else {
@@ -63,7 +71,7 @@ impl<F: Family, const C: usize> Plane<F, C> {
         }
         *reader = bits;
         self.is_first_row = false;
-        Ok(&self.current)
+        Ok(self.current.as_chunks().0)
     }
 
     /// Decodes the pixels from `start` up to `end`, between which the model changes at one pace.
@@ -75,7 +83,8 @@ impl<F: Family, const C: usize> Plane<F, C> {
         end: usize,
     ) -> Result<(), RunTooLong> {
         let Self { buckets, codes, current, previous, pace, .. } = self;
-        let (codes, current, previous) = (&mut codes[..end], &mut current[..end], &previous[..end]);
+        let (codes, current) = (&mut codes.as_chunks_mut().0[..end], &mut current.as_chunks_mut().0[..end]);
+        let previous: &[Pixel] = &previous.as_chunks().0[..end];
         let trigger = pace.trigger();
         let mut column = start;
         if column == 0 {
@@ -128,6 +137,14 @@ impl<F: Family, const C: usize> Plane<F, C> {
         }
         pace.wait = stop - end;
         Ok(())
+    }
+}
+
+impl<F, const C: usize> Drop for Plane<'_, F, C> {
+    fn drop(&mut self) {
+        for memory in [&mut self.codes, &mut self.current, &mut self.previous] {
+            self.pool.give(std::mem::take(memory));
+        }
     }
 }
 
