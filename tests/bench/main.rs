@@ -31,7 +31,7 @@ use measure::Report;
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 12] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),

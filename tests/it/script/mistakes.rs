@@ -31,7 +31,7 @@ async fn a_misspelled_member_names_the_near_miss() {
         failure.hint.as_deref(),
         Some(
             "lane has name, folder, capabilities, pause, resume, is_paused, reset, powerdown, snapshot, restore, qmp, \
-             wait_for_shutdown"
+             inject, clear_faults, wait_for_shutdown"
         )
     );
 }
