@@ -7,7 +7,7 @@
 -- Declaring scenarios
 --------------------------------------------------------------------------------------------------------------------
 
----@alias backstaff.Capability "keyboard"|"mouse"|"screen"|"digest"|"serial"|"qmp"|"snapshot"
+---@alias backstaff.Capability "keyboard"|"mouse"|"screen"|"digest"|"serial"|"qmp"|"snapshot"|"faults"
 
 ---@class backstaff.ScenarioOptions
 ---@field needs? backstaff.Capability[]  What the lane must offer; the scenario is skipped where it does not. Default: {}.
@@ -567,6 +567,39 @@ function Lane:restore(name) end
 ---@param arguments? table<string, any>  An empty table in it is an object, not a list. Default: none.
 ---@return any
 function Lane:qmp(command, arguments) end
+
+---@alias backstaff.FaultChannel "main"|"display"|"inputs"|"cursor"
+
+---Exactly one of the first nine says which fault it is.
+---@class backstaff.FaultOptions
+---@field drop_key? integer  The nth key from now on does not reach the guest. 1 to 1000000.
+---@field duplicate_key? integer  The nth key from now on reaches the guest twice. 1 to 1000000.
+---@field lose_line? integer  The nth serial line from now on is not said. 1 to 1000000.
+---@field flip_pixel? integer[]  The pixel at `{ x, y }` is shown otherwise than it was drawn.
+---@field delay? number  Seconds by which everything on the console arrives later. 0.001 to 60.
+---@field throttle? integer  Bytes per second that a channel says at most. 1 to 1000000000.
+---@field stall? backstaff.FaultChannel  This channel says and takes nothing.
+---@field cut? backstaff.FaultChannel  This channel is closed. Without "main" the whole console is gone.
+---@field malform? backstaff.FaultChannel  A message comes on this channel that is not what its type says.
+---@field every? boolean  Every nth key or line instead of the nth. Default: false.
+---@field count? integer  How many keys or lines in all. Default: 1, with `every`: no limit.
+---@field matching? string  For `lose_line`: only lines in which this regular expression is found count. Default: all.
+---@field xor? integer  For `flip_pixel`: the bits of `0xRRGGBB` that are flipped. Default: 0xFFFFFF.
+---@field once? boolean  For `flip_pixel`: until the guest draws there. Default: false.
+---@field channel? backstaff.FaultChannel  For `delay` and `throttle`: only there. Default: all channels.
+---@field after? number  Seconds until it begins. Default: 0.
+---@field seconds? number  For how long it lasts. Default: until it is cleared.
+
+---Makes something go wrong. What is asked for lasts until `clear_faults` unless it says otherwise. Needs "faults".
+---
+---Example: `t.lane:inject { drop_key = 1 }`
+---@param options backstaff.FaultOptions
+function Lane:inject(options) end
+
+---Ends all faults, also those of the profile, and those that have yet to begin. What was cut stays cut. Needs "faults".
+---
+---Example: `t.lane:clear_faults()`
+function Lane:clear_faults() end
 
 ---Waits until the guest ends the machine: a power-off, or a reset where the lane ends with one. Raises "lane_lost" when
 ---something else ends it.

@@ -3,22 +3,27 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
 use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
-use crate::spice::{ChannelType, CloseReason, Motion, Session, SessionError, SessionEvent, SessionOptions};
+use crate::spice::{
+    ChannelId, ChannelType, CloseReason, Motion, Session, SessionError, SessionEvent, SessionOptions,
+};
 
 /// A console carried by a SPICE session.
 pub struct SpiceConsole {
     session: Session,
-    /// Why a display channel ended before the session did.
-    display_failure: watch::Sender<Option<String>>,
+    /// A display channel that ended before the session did, and why, if it was not just closed.
+    display_end: watch::Sender<Option<(ChannelId, Option<String>)>>,
     /// How the session ended.
     ended: watch::Sender<Option<CloseReason>>,
     /// Whether the machine takes absolute positions.
     takes_positions: watch::Sender<bool>,
+    /// Keys that went down.
+    keys_sent: AtomicU64,
 }
 
 impl SpiceConsole {
@@ -30,19 +35,19 @@ impl SpiceConsole {
         options: SessionOptions,
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsoleEvent>), SessionError> {
         let (session, mut session_events) = Session::connect(options).await?;
-        let (display_failure, ended) = (watch::Sender::new(None), watch::Sender::new(None));
+        let (display_end, ended) = (watch::Sender::new(None), watch::Sender::new(None));
         let takes_positions = watch::Sender::new(false);
-        let console = Arc::new(Self { session, display_failure, ended, takes_positions });
+        let keys_sent = AtomicU64::new(0);
+        let console = Arc::new(Self { session, display_end, ended, takes_positions, keys_sent });
         let (sender, events) = mpsc::unbounded_channel();
         let translator = Arc::downgrade(&console);
         tokio::spawn(async move {
             while let Some(event) = session_events.recv().await {
                 let console = translator.upgrade();
-                if let (Some(console), SessionEvent::ChannelClosed { channel, reason: Some(reason) }) =
-                    (&console, &event)
+                if let (Some(console), SessionEvent::ChannelClosed { channel, reason }) = (&console, &event)
                     && channel.channel_type == ChannelType::DISPLAY
                 {
-                    console.display_failure.send_replace(Some(format!("{channel}: {reason}")));
+                    console.display_end.send_replace(Some((*channel, reason.clone())));
                 }
                 if let (Some(console), SessionEvent::Closed { reason }) = (&console, &event) {
                     console.ended.send_replace(Some(reason.clone()));
@@ -63,11 +68,28 @@ impl SpiceConsole {
 
     /// Resolves when a display channel failed while the session went on: what is on the screen is not seen any more.
     pub async fn display_failure(&self) -> String {
-        let mut failure = self.display_failure.subscribe();
-        match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
-            Ok(Some(failure)) => failure,
+        let mut end = self.display_end.subscribe();
+        let has_failed = |end: &Option<(_, Option<_>)>| matches!(end, Some((_, Some(_))));
+        match end.wait_for(has_failed).await.map(|end| end.clone()) {
+            Ok(Some((channel, Some(reason)))) => format!("{channel}: {reason}"),
             _ => std::future::pending().await,
         }
+    }
+
+    /// The same, also when the display channel was closed without a word.
+    pub async fn display_end(&self) -> String {
+        let mut end = self.display_end.subscribe();
+        match end.wait_for(Option::is_some).await.map(|end| end.clone()) {
+            Ok(Some((channel, reason))) => {
+                format!("{channel}: {}", reason.as_deref().unwrap_or("closed by the server"))
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// How many keys were sent so far, counting how often one went down.
+    pub fn keys_sent(&self) -> u64 {
+        self.keys_sent.load(Ordering::Acquire)
     }
 
     /// Resolves when the session has ended.
@@ -92,7 +114,9 @@ impl SpiceConsole {
 
 impl Console for SpiceConsole {
     fn key_down(&self, code: Scancode) -> Result<(), ConsoleError> {
-        self.session.key_down(code.0).map_err(closed)
+        self.session.key_down(code.0).map_err(closed)?;
+        self.keys_sent.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     fn key_up(&self, code: Scancode) -> Result<(), ConsoleError> {

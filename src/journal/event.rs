@@ -154,6 +154,16 @@ pub enum Body {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<String>,
     },
+    /// Something goes wrong on purpose.
+    Fault {
+        /// Which, in the words of profiles and scenarios: `drop_key = 1`.
+        fault: String,
+        /// `injected`, `begun` (when that was to be later), `struck` (a key or line), `over`, `cleared`, `failed`.
+        state: String,
+        /// What it struck, or why it failed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+    },
     /// What the machine says from here on it says from an earlier point: from a snapshot, or from its beginning.
     PutBack {
         /// The snapshot's name; none for a reset.
@@ -395,6 +405,7 @@ impl Body {
             Self::Attachment { .. } => "attachment",
             Self::Log { .. } => "log",
             Self::Dropped { .. } => "dropped",
+            Self::Fault { .. } => "fault",
         }
     }
 }

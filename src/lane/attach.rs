@@ -169,6 +169,7 @@ async fn bring_up(
         capabilities: settings.capabilities(),
         console: parts.console.clone().map(|console| console as Arc<dyn Console>),
         control,
+        faults: None,
         ended,
     })
 }

@@ -198,6 +198,7 @@ impl AttachSettings {
                 format!("set {SERIAL_LOG}, or `serial_log` under `[attach]` in the profile")
             }
             Capability::Qmp => format!("set {QMP}, or `qmp` under `[attach]` in the profile"),
+            Capability::Faults => "only machines of kind \"sim\" go wrong on purpose".to_owned(),
             Capability::Snapshot => "a machine of somebody else's is not saved".to_owned(),
         }
     }

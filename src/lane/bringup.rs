@@ -255,6 +255,7 @@ async fn bring_up(
         capabilities: plan.capabilities.iter().copied().collect(),
         console,
         control: Some(control),
+        faults: None,
         ended,
     })
 }

@@ -12,6 +12,7 @@ use super::process::{ExitFacts, SpawnError};
 use super::profile::ProfileError;
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
+use super::sim::InjectError;
 use super::unix_socket::ConnectError;
 use super::warm::StoreError;
 use super::warm::migrate::MigrateError;
@@ -63,6 +64,8 @@ pub enum LaneError {
     Console(#[from] SessionError),
     #[error("serve the console")]
     Serve(#[from] ServeError),
+    #[error("`[[fault]]` of the profile")]
+    Inject(#[from] InjectError),
     #[error("gate `{gate}` was not reached: {why}\nseen: {seen}")]
     Gate { gate: &'static str, why: String, seen: String },
     #[error("the machine stopped by itself while coming up (QMP status internal-error)")]
@@ -81,7 +84,7 @@ impl LaneError {
     /// Returns who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
-            Self::Profile(_) | Self::Input { .. } => Responsible::Author,
+            Self::Profile(_) | Self::Input { .. } | Self::Inject(_) => Responsible::Author,
             Self::Plan(error) if error.is_authors() => Responsible::Author,
             Self::Detect(_)
             | Self::Plan(_)
@@ -134,7 +137,8 @@ impl LaneError {
             | Self::QmpConnect(_)
             | Self::Qmp(_)
             | Self::Serve(_)
-            | Self::Serial(_) => None,
+            | Self::Serial(_)
+            | Self::Inject(_) => None,
         }
     }
 }

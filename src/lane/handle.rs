@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::control::MachineControl;
+use super::sim::Faults;
 use crate::console::Console;
 
 /// A running lane, seen from a scenario. A clone is another handle to the same machine.
@@ -20,6 +21,8 @@ pub struct LaneHandle {
     pub console: Option<Arc<dyn Console>>,
     /// What else can be done to the machine, when its monitor answers.
     pub control: Option<MachineControl>,
+    /// What can be made to go wrong, where the lane is simulated.
+    pub faults: Option<Faults>,
     /// Set once, after everything the machine said before its end is in the journal.
     pub ended: watch::Receiver<Option<LaneEnd>>,
 }
@@ -62,6 +65,8 @@ impl EndClass {
 pub enum Capability {
     /// The guest paints a visual digest.
     Digest,
+    /// Things can be made to go wrong.
+    Faults,
     /// Keys can be sent.
     Keyboard,
     /// A mouse can be moved and clicked.
@@ -78,8 +83,16 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Digest, Self::Keyboard, Self::Mouse, Self::Qmp, Self::Screen, Self::Serial, Self::Snapshot];
+    pub const ALL: [Self; 8] = [
+        Self::Digest,
+        Self::Faults,
+        Self::Keyboard,
+        Self::Mouse,
+        Self::Qmp,
+        Self::Screen,
+        Self::Serial,
+        Self::Snapshot,
+    ];
 
     /// The name used in `needs`.
     pub fn name(self) -> &'static str {
@@ -88,6 +101,7 @@ impl Capability {
             Self::Mouse => "mouse",
             Self::Screen => "screen",
             Self::Digest => "digest",
+            Self::Faults => "faults",
             Self::Serial => "serial",
             Self::Qmp => "qmp",
             Self::Snapshot => "snapshot",

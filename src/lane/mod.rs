@@ -4,7 +4,7 @@
 //! layers above turn them into journal events. It knows no Lua.
 //!
 //! Start reading at [`profile`] (what the user writes), then [`mod@plan`] (what it comes to on this platform).
-//! [`profile`], [`platform`], [`firmware`], [`mod@plan`], [`attach_settings`] and the argv rendering are pure: no files,
+//! [`profile`], [`fault`], [`platform`], [`firmware`], [`mod@plan`], [`attach_settings`] and the argv rendering are pure: no files,
 //! no clock, no processes. The side effects live in [`inspect`], [`platform_detect`] and [`kvm`] (what this host can do),
 //! [`contents`] (what is in files), [`doctor`] (the same for people, with what is missing and what to do about it),
 //! [`process`] (QEMU's life),
@@ -21,6 +21,7 @@ pub mod contents;
 pub mod control;
 pub mod doctor;
 pub mod error;
+pub mod fault;
 pub mod firmware;
 mod firmware_find;
 pub mod handle;

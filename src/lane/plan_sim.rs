@@ -2,9 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
+use super::fault::Fault;
 use super::handle::Capability;
 use super::plan_document::{FORMAT, VERSION};
-use super::profile::{Gate, SimProfile};
+use super::profile::{Gate, SimCompression, SimProfile};
 
 /// The plan of a simulated lane. It needs nothing, so nothing is ever unresolved.
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +23,20 @@ struct Document<'a> {
     profile_hash: &'a str,
     time_scale: f64,
     gates: &'a [Gate],
-    capabilities: [Capability; 4],
+    compression: SimCompression,
+    faults: &'a [Fault],
+    capabilities: [Capability; 5],
 }
 
 impl SimPlan<'_> {
     /// What scenarios can need of a simulated lane.
-    pub const CAPABILITIES: [Capability; 4] =
-        [Capability::Digest, Capability::Keyboard, Capability::Screen, Capability::Serial];
+    pub const CAPABILITIES: [Capability; 5] = [
+        Capability::Digest,
+        Capability::Faults,
+        Capability::Keyboard,
+        Capability::Screen,
+        Capability::Serial,
+    ];
 
     /// Why a scenario that needs this cannot run here; nothing when it can.
     pub fn why_not(&self, need: Capability) -> Option<String> {
@@ -53,6 +61,8 @@ impl Serialize for SimPlan<'_> {
             profile_hash: profile.profile_hash(),
             time_scale: profile.time_scale,
             gates: &profile.gates,
+            compression: profile.compression,
+            faults: &profile.faults,
             capabilities: Self::CAPABILITIES,
         };
         document.serialize(serializer)

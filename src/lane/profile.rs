@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fault::Fault;
 pub use super::profile_error::{ProfileError, ProfileErrorKind};
 
 /// A lane's description as the user wrote it, with defaults filled in and every path absolute.
@@ -121,6 +122,10 @@ pub struct SimProfile {
     pub root: PathBuf,
     /// `[sim] time_scale`: how many times as fast as the clock the guest's time goes; 0.01 to 100, default 1.
     pub time_scale: f64,
+    /// `[sim] compression`: how pixels are sent; default `off`.
+    pub compression: SimCompression,
+    /// `[[fault]]`: what goes wrong from the beginning.
+    pub faults: Vec<Fault>,
     /// `[[gate]]`; by default a first surface, then a first digest.
     pub gates: Vec<Gate>,
     pub(super) canonical: String,
@@ -477,6 +482,32 @@ impl SpiceCompression {
             Self::Quic => "quic",
             Self::Glz => "glz",
             Self::Lz => "lz",
+        }
+    }
+}
+
+/// `[sim] compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "SPICE's own names")]
+pub enum SimCompression {
+    #[default]
+    Off,
+    Lz,
+    Glz,
+    Quic,
+    Lz4,
+}
+
+impl SimCompression {
+    /// Returns the word used in profiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Lz => "lz",
+            Self::Glz => "glz",
+            Self::Quic => "quic",
+            Self::Lz4 => "lz4",
         }
     }
 }

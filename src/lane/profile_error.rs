@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::fault::FaultMistake;
+
 /// Why a profile does not load, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}:{column}: {kind}", .file.display())]
@@ -33,6 +35,7 @@ impl ProfileError {
             ProfileErrorKind::Outside { .. } | ProfileErrorKind::LeadsOutside { .. } => {
                 Some("move the file into the project, or set `allow_outside = true` at the top".to_owned())
             }
+            ProfileErrorKind::Fault(mistake) => mistake.hint(),
             _ => None,
         }
     }
@@ -121,6 +124,8 @@ pub enum ProfileErrorKind {
         /// What that needs.
         needs: String,
     },
+    /// Keys of a fault that make none.
+    Fault(FaultMistake),
     /// The caller named the profile or its tree in a way that cannot work.
     Caller {
         /// What was given.
@@ -150,6 +155,7 @@ impl fmt::Display for ProfileErrorKind {
             Self::TooDeep { chain, limit } => {
                 write!(f, "more than {limit} profiles extend one another: {}", chain.join(" extends "))
             }
+            Self::Fault(mistake) => write!(f, "{mistake}"),
             Self::Contradiction { what, needs } => write!(f, "{what} needs {needs}"),
             Self::Caller { got, wanted } => write!(f, "{got:?} is not {wanted}"),
         }

@@ -10,10 +10,12 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use toml::de::{DeTable, Deserializer};
 use toml::{Spanned, Table};
 
+use super::fault::{FaultChannel, FaultMistake, FaultWords, MOST_COORDINATE, MOST_NTH, MOST_RATE, MOST_XOR};
 use super::profile::{
     AccelRequest, AttachProfile, Disk, DiskBus, DiskFormat, Display, Firmware, FollowLinks, Gate, GateKind,
-    Machine, Network, NetworkModel, Profile, ProfileSource, QemuProfile, QmpAllow, ResetPolicy, SimProfile,
-    Spice, SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan, is_lane_name,
+    Machine, Network, NetworkModel, Profile, ProfileSource, QemuProfile, QmpAllow, ResetPolicy,
+    SimCompression, SimProfile, Spice, SpiceCompression, SpiceStreaming, SpiceTransport, SpiceWan,
+    is_lane_name,
 };
 use super::profile_canonical as canonical;
 use super::profile_chain::{Chain, Fault, toml_fault};
@@ -138,6 +140,8 @@ fn sim(name: &str, chain: Chain<'_>, merged: Spanned<DeTable<'_>>) -> Result<Sim
         name: name.to_owned(),
         root: project_root(chain),
         time_scale: time_scale.into_inner(),
+        compression: raw.sim.compression,
+        faults: raw.fault.into_iter().map(fault).collect::<Result<_, _>>()?,
         gates: gates(raw.gate, &Offered::by_simulation())?,
         hash: sha256::label(canonical.as_bytes()),
         canonical,
@@ -230,7 +234,7 @@ const QEMU_ONLY: [&str; 11] = [
 /// Top-level keys that describe a machine which runs already.
 const ATTACH_ONLY: [&str; 1] = ["attach"];
 /// Top-level keys that describe a machine which is simulated.
-const SIM_ONLY: [&str; 1] = ["sim"];
+const SIM_ONLY: [&str; 2] = ["sim", "fault"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -309,6 +313,8 @@ struct RawSimProfile {
     #[serde(default)]
     sim: RawSim,
     #[serde(default)]
+    fault: Vec<Spanned<RawFault>>,
+    #[serde(default)]
     gate: Vec<RawGate>,
 }
 
@@ -316,11 +322,62 @@ struct RawSimProfile {
 #[serde(deny_unknown_fields, default)]
 struct RawSim {
     time_scale: Spanned<f64>,
+    compression: SimCompression,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFault {
+    drop_key: Option<Spanned<i64>>,
+    duplicate_key: Option<Spanned<i64>>,
+    lose_line: Option<Spanned<i64>>,
+    flip_pixel: Option<Spanned<[i64; 2]>>,
+    delay: Option<Spanned<f64>>,
+    throttle: Option<Spanned<i64>>,
+    stall: Option<Spanned<FaultChannel>>,
+    cut: Option<Spanned<FaultChannel>>,
+    malform: Option<Spanned<FaultChannel>>,
+    every: Option<Spanned<bool>>,
+    count: Option<Spanned<i64>>,
+    matching: Option<Spanned<String>>,
+    xor: Option<Spanned<i64>>,
+    once: Option<Spanned<bool>>,
+    channel: Option<Spanned<FaultChannel>>,
+    after: Option<Spanned<f64>>,
+    seconds: Option<Spanned<f64>>,
+}
+
+impl RawFault {
+    /// Where this key is written.
+    fn span(&self, key: &str) -> Option<Range<usize>> {
+        fn of<T>(value: &Option<Spanned<T>>) -> Option<Range<usize>> {
+            value.as_ref().map(Spanned::span)
+        }
+        match key {
+            "drop_key" => of(&self.drop_key),
+            "duplicate_key" => of(&self.duplicate_key),
+            "lose_line" => of(&self.lose_line),
+            "flip_pixel" => of(&self.flip_pixel),
+            "delay" => of(&self.delay),
+            "throttle" => of(&self.throttle),
+            "stall" => of(&self.stall),
+            "cut" => of(&self.cut),
+            "malform" => of(&self.malform),
+            "every" => of(&self.every),
+            "count" => of(&self.count),
+            "matching" => of(&self.matching),
+            "xor" => of(&self.xor),
+            "once" => of(&self.once),
+            "channel" => of(&self.channel),
+            "after" => of(&self.after),
+            _ => of(&self.seconds),
+        }
+    }
 }
 
 impl Default for RawSim {
     fn default() -> Self {
-        Self { time_scale: unplaced(1.0) }
+        Self { time_scale: unplaced(1.0), compression: SimCompression::default() }
     }
 }
 
@@ -671,6 +728,57 @@ impl Offered {
             default_gates: vec![GateKind::SpiceSurface, GateKind::Digest],
         }
     }
+}
+
+fn fault(raw: Spanned<RawFault>) -> Result<super::fault::Fault, Fault> {
+    let whole_of = |key, value: &Option<Spanned<i64>>, least: u32, most: u32| {
+        value.as_ref().map(|value| whole(key, value, least, most)).transpose()
+    };
+    let seconds_of = |key, value: &Option<Spanned<f64>>| {
+        let time =
+            |value: &Spanned<f64>| Duration::try_from_secs_f64(*value.get_ref()).ok().ok_or(value.span());
+        let bad = |span| {
+            let (got, wanted) = ("no time".to_owned(), "a number of seconds".to_owned());
+            (span, ProfileErrorKind::BadValue { key, got, wanted })
+        };
+        value.as_ref().map(|value| time(value).map_err(bad)).transpose()
+    };
+    fn inner<T: Clone>(value: &Option<Spanned<T>>) -> Option<T> {
+        value.as_ref().map(|value| value.get_ref().clone())
+    }
+    let (whole_span, raw) = (raw.span(), raw.into_inner());
+    let flip_pixel = raw.flip_pixel.as_ref().map(|pixel| {
+        let side = |value: i64| whole("flip_pixel", &Spanned::new(pixel.span(), value), 0, MOST_COORDINATE);
+        let [x, y] = *pixel.get_ref();
+        Ok((side(x)?, side(y)?))
+    });
+    let words = FaultWords {
+        drop_key: whole_of("drop_key", &raw.drop_key, 1, MOST_NTH)?,
+        duplicate_key: whole_of("duplicate_key", &raw.duplicate_key, 1, MOST_NTH)?,
+        lose_line: whole_of("lose_line", &raw.lose_line, 1, MOST_NTH)?,
+        flip_pixel: flip_pixel.transpose()?,
+        delay: seconds_of("delay", &raw.delay)?,
+        throttle: whole_of("throttle", &raw.throttle, 1, MOST_RATE)?,
+        stall: inner(&raw.stall),
+        cut: inner(&raw.cut),
+        malform: inner(&raw.malform),
+        every: inner(&raw.every),
+        count: whole_of("count", &raw.count, 1, MOST_NTH)?,
+        matching: inner(&raw.matching),
+        xor: whole_of("xor", &raw.xor, 1, MOST_XOR)?,
+        once: inner(&raw.once),
+        channel: inner(&raw.channel),
+        after: seconds_of("after", &raw.after)?,
+        seconds: seconds_of("seconds", &raw.seconds)?,
+    };
+    words.fault().map_err(|mistake| {
+        let span = mistake.key().and_then(|key| raw.span(key)).unwrap_or(whole_span);
+        let kind = match mistake {
+            FaultMistake::BadValue { key, got, wanted } => ProfileErrorKind::BadValue { key, got, wanted },
+            other => ProfileErrorKind::Fault(other),
+        };
+        (span, kind)
+    })
 }
 
 fn gates(raw: Vec<RawGate>, offered: &Offered) -> Result<Vec<Gate>, Fault> {

@@ -75,12 +75,16 @@ pub fn write_simulated(plan: &SimPlan<'_>, look: Look, out: &mut impl Write) -> 
     page.line("profile hash", profile.profile_hash())?;
     page.line("machine", "simulated: the reference guest in this process, nothing of this host is needed")?;
     page.line("time scale", &profile.time_scale.to_string())?;
+    page.line("compression", profile.compression.name())?;
     page.line("serial", SERIAL_LOG)?;
     page.line("spice", SPICE_SOCKET)?;
     let names: Vec<&str> = SimPlan::CAPABILITIES.iter().map(|capability| capability.name()).collect();
     page.line("capabilities", &names.join(", "))?;
     for gate in &profile.gates {
         page.line("gate", &format!("{}, {} s", gate_words(&gate.kind), gate.timeout.as_secs_f64()))?;
+    }
+    for fault in &profile.faults {
+        page.line("fault", &fault.to_string())?;
     }
     Ok(())
 }

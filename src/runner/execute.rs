@@ -11,6 +11,7 @@ use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
 use crate::lane::attach::AttachMemory;
+use crate::lane::handle::Capability;
 use crate::lane::inspect::plan_on;
 use crate::lane::plan::{Accelerator, log_root};
 use crate::lane::plan_sim::SimPlan;
@@ -162,7 +163,13 @@ impl Executor {
         }
         let missing = scenario.needs.iter().find(|need| !plan.capabilities.contains(need));
         if let Some(need) = missing {
-            let reason = format!("lane \"{}\" is not configured for {need}", plan.profile);
+            let lane = &plan.profile;
+            let reason = match need {
+                Capability::Faults => {
+                    format!("lane \"{lane}\" has no faults: that takes a lane of kind \"sim\"")
+                }
+                need => format!("lane \"{lane}\" is not configured for {need}"),
+            };
             return Some((Failure::new(FailureKind::Skip, reason), 1));
         }
         let request =

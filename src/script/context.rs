@@ -166,6 +166,12 @@ impl Context {
         Some(format!("the machine is paused since line {}; `t.lane:resume()` lets it go on", place.line))
     }
 
+    /// What to say about a wait that expired on a machine on which things go wrong on purpose.
+    fn faults_hint(&self) -> Option<String> {
+        let faults = self.lane.faults.as_ref()?.summary()?;
+        Some(format!("faults were injected: {faults}"))
+    }
+
     /// The failure that ends the attempt, if there is one.
     pub(super) fn fatal(&self) -> Option<Failure> {
         self.state().fatal.clone()
@@ -359,7 +365,7 @@ impl Wait<'_> {
         let message = format!("{}: no match for {} {within}\n{seen}", self.call, self.wanted);
         let mut failure = Failure::new(FailureKind::Timeout, message).at(self.place.clone());
         failure.steps.clone_from(&scope.steps);
-        failure.hint = context.paused_hint();
+        failure.hint = context.paused_hint().or_else(|| context.faults_hint());
         if inherited {
             failure = failure.fatal();
         }

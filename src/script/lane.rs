@@ -13,8 +13,10 @@ use super::options::{Options, describe};
 use super::values::{from_json, to_json};
 use crate::journal::{Body, Source};
 use crate::lane::control::{ControlError, MachineControl};
+use crate::lane::fault::{Fault, FaultChannel, FaultWords, MOST_COORDINATE, MOST_NTH, MOST_RATE, MOST_XOR};
 use crate::lane::handle::{Capability, EndClass, LaneEnd};
 use crate::lane::qmp::QmpError;
+use crate::lane::sim::Faults;
 use crate::lane::snapshot::SnapshotError;
 
 /// `t.lane`.
@@ -37,6 +39,8 @@ impl UserData for LaneSkin {
                 "snapshot",
                 "restore",
                 "qmp",
+                "inject",
+                "clear_faults",
                 "wait_for_shutdown",
             ],
         );
@@ -51,6 +55,7 @@ impl UserData for LaneSkin {
         add_clock(methods);
         add_power(methods);
         add_snapshots(methods);
+        add_faults(methods);
         methods.add_async_method("qmp", |lua, _, (command, arguments): (String, Value)| {
             let call = Call::new(&lua, "lane:qmp", Capability::Qmp);
             let arguments = call.prepared(arguments_of(&arguments));
@@ -154,6 +159,76 @@ fn add_snapshots<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
     });
 }
 
+fn add_faults<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
+    methods.add_method("inject", |lua, _, options: Option<Table>| {
+        let call = Call::new(lua, "lane:inject", Capability::Faults);
+        let injected = fault_of(options).and_then(|fault| {
+            let faults = call.faults()?;
+            faults.inject(&fault).map_err(|error| Failure::usage(format!("lane:inject: {error}")))
+        });
+        call.prepared(injected)
+    });
+    methods.add_method("clear_faults", |lua, _, ()| {
+        let call = Call::new(lua, "lane:clear_faults", Capability::Faults);
+        let faults = call.faults();
+        call.prepared(faults).map(|faults| faults.clear())
+    });
+}
+
+/// The fault that a call of `lane:inject` describes.
+fn fault_of(options: Option<Table>) -> Result<Fault, Failure> {
+    let options = Options::new(
+        "lane:inject",
+        options,
+        &[
+            "drop_key",
+            "duplicate_key",
+            "lose_line",
+            "flip_pixel",
+            "delay",
+            "throttle",
+            "stall",
+            "cut",
+            "malform",
+            "every",
+            "count",
+            "matching",
+            "xor",
+            "once",
+            "channel",
+            "after",
+            "seconds",
+        ],
+    )?;
+    let channel = |key| options.choice(key, &FaultChannel::ALL, FaultChannel::name);
+    let words = FaultWords {
+        drop_key: options.whole("drop_key", 1, MOST_NTH)?,
+        duplicate_key: options.whole("duplicate_key", 1, MOST_NTH)?,
+        lose_line: options.whole("lose_line", 1, MOST_NTH)?,
+        flip_pixel: options.pair("flip_pixel", MOST_COORDINATE)?,
+        delay: options.seconds("delay")?,
+        throttle: options.whole("throttle", 1, MOST_RATE)?,
+        stall: channel("stall")?,
+        cut: channel("cut")?,
+        malform: channel("malform")?,
+        every: options.boolean("every")?,
+        count: options.whole("count", 1, MOST_NTH)?,
+        matching: options.string("matching")?,
+        xor: options.whole("xor", 1, MOST_XOR)?,
+        once: options.boolean("once")?,
+        channel: channel("channel")?,
+        after: options.seconds("after")?,
+        seconds: options.seconds("seconds")?,
+    };
+    words.fault().map_err(|mistake| {
+        let failure = Failure::usage(format!("lane:inject: {mistake}"));
+        match mistake.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
 /// One call of a binding: who called, and how its failures are raised.
 struct Call {
     context: Arc<Context>,
@@ -169,6 +244,16 @@ impl Call {
 
     fn prepared<T>(&self, result: Result<T, Failure>) -> mlua::Result<T> {
         result.map_err(|failure| self.context.raise(failure.at(self.place.clone())))
+    }
+
+    /// The means to make things go wrong, on a machine that runs.
+    fn faults(&self) -> Result<Faults, Failure> {
+        let Self { context, name, .. } = self;
+        context.require(name, self.needs)?;
+        if let Some(end) = &*context.lane.ended.borrow() {
+            return Err(machine_ended(end, &format!("{name}: the machine has ended"), ""));
+        }
+        context.lane.faults.clone().ok_or_else(|| context.lacking(name, self.needs))
     }
 
     /// Has the machine do something, for as long as the step lasts and the machine lives.

@@ -66,6 +66,37 @@ impl Options {
         }
     }
 
+    /// A list of two whole numbers from 0.
+    pub(super) fn pair(&self, key: &'static str, most: u32) -> Result<Option<(u32, u32)>, Failure> {
+        let Some(value) = self.value(key)? else { return Ok(None) };
+        let wrong = || self.wrong(key, &format!("two whole numbers between 0 and {most}"), &value);
+        let Value::Table(list) = &value else { return Err(wrong()) };
+        let numbers: Result<Vec<u32>, _> = list.sequence_values().collect();
+        match numbers.as_deref() {
+            Ok(&[first, second]) if first.max(second) <= most => Ok(Some((first, second))),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        key: &'static str,
+        choices: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Result<Option<T>, Failure> {
+        let Some(word) = self.string(key)? else { return Ok(None) };
+        if let Some(choice) = choices.iter().find(|choice| name(**choice) == word) {
+            return Ok(Some(*choice));
+        }
+        let names: Vec<&str> = choices.iter().map(|choice| name(*choice)).collect();
+        let message = format!("{}: option `{key}` is {word:?}", self.call);
+        Err(match nearest(&word, names.iter().copied()) {
+            Some(near) => Failure::usage(format!("{message}, did you mean {near:?}?")),
+            None => Failure::usage(message).hint(format!("it may be {}", names.join(", "))),
+        })
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.value(key)? {

@@ -114,6 +114,7 @@ impl Play {
                 capabilities: Capability::ALL.into_iter().collect(),
                 console: Some(console),
                 control: None,
+                faults: None,
                 ended: self.ended.subscribe(),
             },
             folder: self.folder.path().to_owned(),

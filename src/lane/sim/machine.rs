@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LAST_PICTURE;
+use super::faults::Faults;
 use super::keyboard::Keyboard;
 use crate::spice::server::{InputEvent, ServerEvent, ServerHandle};
 
@@ -32,6 +33,7 @@ pub(super) struct Machine {
     display: ServerHandle,
     inputs: mpsc::Receiver<ServerEvent>,
     board: Board,
+    faults: Faults,
     period: Duration,
 }
 
@@ -42,6 +44,7 @@ impl Machine {
         inputs: mpsc::Receiver<ServerEvent>,
         serial_log: &Path,
         time_scale: f64,
+        faults: Faults,
     ) -> io::Result<Self> {
         let serial = File::options().append(true).create(true).open(serial_log)?;
         let board = Board {
@@ -49,18 +52,25 @@ impl Machine {
             size: Size::new(0, 0),
             serial,
             said: String::new(),
+            faults: faults.clone(),
             piece: Vec::new(),
             began: Instant::now(),
         };
         let period = Duration::from_millis(POLL_MS).div_f64(time_scale);
-        Ok(Self { display, inputs, board, period })
+        Ok(Self { display, inputs, board, faults, period })
     }
 
-    /// Runs to the end, and says how it came. `power` cuts the power.
-    pub(super) async fn run(self, power: CancellationToken, ended: watch::Sender<Option<MachineEnd>>) {
-        let Self { display, mut inputs, board, period } = self;
-        let playing = play(&display, &mut inputs, board, period);
+    /// Runs to the end, and says how it came. `power` cuts the power, `ending` is cancelled before the display goes away.
+    pub(super) async fn run(
+        self,
+        power: CancellationToken,
+        ending: CancellationToken,
+        ended: watch::Sender<Option<MachineEnd>>,
+    ) {
+        let Self { display, mut inputs, board, faults, period } = self;
+        let playing = play(&display, &mut inputs, board, &faults, period);
         let end = power.run_until_cancelled(playing).await.unwrap_or(MachineEnd::PowerCut);
+        ending.cancel();
         // Nothing that is typed from now on is waited for.
         drop(inputs);
         if end == MachineEnd::PowerCut {
@@ -76,6 +86,7 @@ async fn play(
     display: &ServerHandle,
     inputs: &mut mpsc::Receiver<ServerEvent>,
     mut board: Board,
+    faults: &Faults,
     period: Duration,
 ) -> MachineEnd {
     board.write_serial(BANNER);
@@ -93,7 +104,7 @@ async fn play(
         }
         // A host that was busy makes the guest late, as it does with any machine; no time is made up for.
         due = (due + period).max(Instant::now());
-        wait(display, inputs, &mut keyboard, due).await;
+        wait(display, inputs, &mut keyboard, faults, due).await;
         let flow = {
             let _picture = display.picture();
             guest.poll(keyboard.take())
@@ -101,7 +112,7 @@ async fn play(
         match flow {
             Flow::Continue => {}
             Flow::PowerOff | Flow::Reset => {
-                if let Err(error) = guest.platform_mut().flush_serial() {
+                if let Err(error) = guest.platform_mut().finish_serial() {
                     return MachineEnd::SerialLog(error.to_string());
                 }
                 return if flow == Flow::Reset { MachineEnd::Reset } else { MachineEnd::PowerOff };
@@ -117,6 +128,7 @@ async fn wait(
     display: &ServerHandle,
     inputs: &mut mpsc::Receiver<ServerEvent>,
     keyboard: &mut Keyboard,
+    faults: &Faults,
     due: Instant,
 ) {
     loop {
@@ -125,7 +137,7 @@ async fn wait(
             biased;
             Some(event) = inputs.recv(), if !keyboard.is_full() => {
                 if let ServerEvent::Input { input, .. } = event {
-                    take(input, display, keyboard);
+                    take(input, display, keyboard, faults);
                 }
             }
             () = tokio::time::sleep_until(due) => return,
@@ -133,10 +145,12 @@ async fn wait(
     }
 }
 
-fn take(input: InputEvent, display: &ServerHandle, keyboard: &mut Keyboard) {
+fn take(input: InputEvent, display: &ServerHandle, keyboard: &mut Keyboard, faults: &Faults) {
     let before = keyboard.lights();
     match input {
-        InputEvent::Key { code, is_down } => keyboard.handle_key(code, is_down),
+        InputEvent::Key { code, is_down } => {
+            faults.key(code, is_down, |is_down| keyboard.handle_key(code, is_down));
+        }
         InputEvent::Lights(lights) => keyboard.set_lights(lights),
         // The firmware of this machine has no use for a mouse.
         InputEvent::MouseMotion { .. }
@@ -155,6 +169,7 @@ struct Board {
     serial: File,
     /// What was said and is not in the file yet.
     said: String,
+    faults: Faults,
     /// Room for pixels on their way to the display.
     piece: Vec<u8>,
     began: Instant,
@@ -165,9 +180,27 @@ impl Board {
         if self.said.is_empty() {
             return Ok(());
         }
+        if self.faults.concern_lines() {
+            return self.flush_lines();
+        }
         let written = self.serial.write_all(self.said.as_bytes());
         self.said.clear();
         written
+    }
+
+    /// Writes the lines that are not lost; the last one waits for its end.
+    fn flush_lines(&mut self) -> io::Result<()> {
+        let end = self.said.rfind('\n').map_or(0, |at| at + 1);
+        let lines: String = self.said.drain(..end).collect();
+        let is_kept = |line: &&str| !self.faults.lose(line.trim_end_matches(['\r', '\n']));
+        let kept: String = lines.split_inclusive('\n').filter(is_kept).collect();
+        self.serial.write_all(kept.as_bytes())
+    }
+
+    /// Writes what there is to the end.
+    fn finish_serial(&mut self) -> io::Result<()> {
+        self.flush_serial()?;
+        self.serial.write_all(std::mem::take(&mut self.said).as_bytes())
     }
 }
 

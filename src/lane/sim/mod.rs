@@ -4,8 +4,10 @@
 //! own client connects to the server through a socket in the lane's folder, and what the guest says on its serial port
 //! goes through a file there, as with a machine of another process.
 //!
-//! Start reading at [`SimLane::up`]. [`machine`] is what the guest runs on, [`keyboard`] what it is typed on.
+//! Start reading at [`SimLane::up`]. [`machine`] is what the guest runs on, [`keyboard`] what it is typed on, [`faults`] what
+//! goes wrong on purpose.
 
+mod faults;
 mod keyboard;
 mod machine;
 
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::faults::{Faults, InjectError};
 use self::machine::{Machine, MachineEnd};
 use super::bringup::{ShortFolder, state};
 use super::error::LaneError;
@@ -25,7 +28,7 @@ use super::handle::{EndClass, LaneEnd, LaneHandle};
 use super::plan::{SERIAL_LOG, SPICE_SOCKET};
 use super::plan_sim::SimPlan;
 use super::prepare::remove;
-use super::profile::SimProfile;
+use super::profile::{SimCompression, SimProfile};
 use super::readiness::{Vigil, pass};
 use super::serial;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_serial};
@@ -33,8 +36,8 @@ use crate::console::Console;
 use crate::console::spice::SpiceConsole;
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
-use crate::spice::server::{ServerOptions, serve};
-use crate::spice::{Endpoint, SessionOptions};
+use crate::spice::server::{Encoding, ServerOptions, serve};
+use crate::spice::{Compression, Endpoint, SessionOptions};
 
 /// A simulated machine. Dropping it cuts its power; [`SimLane::down`] takes it down in order.
 pub struct SimLane {
@@ -127,25 +130,36 @@ async fn bring_up(
 
     let short = ShortFolder::open(folder)?;
     let endpoint = Endpoint::Unix(short.path(SPICE_SOCKET));
-    let server = ServerOptions { name: profile.name.clone(), ..ServerOptions::new(endpoint.clone()) };
+    let (encoding, compression) = encoding(profile.compression);
+    let name = profile.name.clone();
+    let server = ServerOptions { name, encoding, ..ServerOptions::new(endpoint.clone()) };
     let (display, inputs) = serve(server).await?;
-    let machine = Machine::new(display, inputs, &folder.join(SERIAL_LOG), profile.time_scale)
-        .map_err(|source| LaneError::Prepare { path: folder.join(SERIAL_LOG), source })?;
-    let (console, events) = SpiceConsole::connect(SessionOptions::new(endpoint)).await?;
+    let session = SessionOptions { compression: Some(compression), ..SessionOptions::new(endpoint) };
+    let (console, events) = SpiceConsole::connect(session).await?;
     let console = Arc::clone(parts.console.insert(console));
+    let over = parts.power.child_token();
+    let faults = Faults::new(display.faults(), Arc::clone(&console), journal.clone(), over);
+    let machine = Machine::new(display, inputs, &folder.join(SERIAL_LOG), profile.time_scale, faults.clone())
+        .map_err(|source| LaneError::Prepare { path: folder.join(SERIAL_LOG), source })?;
     let watched = Arc::clone(&console) as Arc<dyn Console>;
     parts.pumps.console = Some(oracle_watch::spawn(watched, events, journal.clone(), true));
     if !is_joinable {
         // A name that is gone cannot be left behind, whatever kills us.
         remove(&parts.socket)?;
     }
+    for fault in &profile.faults {
+        faults.inject(fault)?;
+    }
     // From here on nothing is lost: every wire is being read, so the machine may begin.
-    parts.machine = Some(tokio::spawn(machine.run(parts.power.clone(), ended_sender)));
+    let ending = CancellationToken::new();
+    parts.machine = Some(tokio::spawn(machine.run(parts.power.clone(), ending.clone(), ended_sender)));
 
     let (ended_sender, ended) = watch::channel(None);
     let supervisor = Supervisor {
         machine: machine_ended,
         console: Arc::clone(&console),
+        ending,
+        faults: faults.clone(),
         is_taken_down: Arc::clone(&parts.is_taken_down),
         journal: journal.clone(),
         pumps: std::mem::take(&mut parts.pumps),
@@ -162,6 +176,7 @@ async fn bring_up(
         capabilities: SimPlan::CAPABILITIES.into(),
         console: Some(console),
         control: None,
+        faults: Some(faults),
         ended,
     })
 }
@@ -207,6 +222,9 @@ impl Parts {
 struct Supervisor {
     machine: watch::Receiver<Option<MachineEnd>>,
     console: Arc<SpiceConsole>,
+    /// Cancelled when the machine ends by itself, before it closes its console.
+    ending: CancellationToken,
+    faults: Faults,
     is_taken_down: Arc<AtomicBool>,
     journal: Journal,
     pumps: Pumps,
@@ -215,15 +233,22 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(self) {
-        let Self { machine, console, is_taken_down, journal, pumps, ended } = self;
+        let Self { machine, console, ending, faults, is_taken_down, journal, pumps, ended } = self;
         let useless = async {
             let how = tokio::select! {
                 how = journal.disk_failure() => how,
-                how = console.display_failure() => format!("the screen can no longer be seen: {how}"),
+                how = console.display_end() => format!("the screen can no longer be seen: {how}"),
+                how = console.ended() => format!("the console is gone: {how}"),
             };
             // It may be only the first sign of the end.
             tokio::time::sleep(END_SIGNS).await;
-            how
+            if ending.is_cancelled() || is_taken_down.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+            match faults.summary() {
+                Some(faults) => format!("{how} (faults injected: {faults})"),
+                None => how,
+            }
         };
         let end = tokio::select! {
             end = end_of(machine) => Ok(end),
@@ -240,6 +265,17 @@ impl Supervisor {
         let body = Body::LaneEnded { how: end.how.clone(), by_guest: end.class.by_guest() };
         journal.append(Source::Lane, body);
         ended.send_replace(Some(end));
+    }
+}
+
+/// What the server does by itself and what its client asks for.
+fn encoding(compression: SimCompression) -> (Encoding, Compression) {
+    match compression {
+        SimCompression::Off => (Encoding::Raw, Compression::Off),
+        SimCompression::Lz => (Encoding::Lz, Compression::Lz),
+        SimCompression::Glz => (Encoding::Glz, Compression::Glz),
+        SimCompression::Quic => (Encoding::Quic, Compression::Quic),
+        SimCompression::Lz4 => (Encoding::Lz4, Compression::Lz4),
     }
 }
 

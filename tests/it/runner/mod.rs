@@ -1,5 +1,6 @@
 //! Integration tests of `backstaff::runner`: whole runs of the program against real machines.
 mod attached;
+mod faults;
 mod folders;
 mod kills;
 mod lanes;

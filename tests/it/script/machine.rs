@@ -72,6 +72,7 @@ impl TestMachine {
                 capabilities: Capability::ALL.into_iter().collect(),
                 console: Some(Arc::new(TestConsole { keys: Arc::clone(&self.keys) })),
                 control: None,
+                faults: None,
                 ended: self.ended.subscribe(),
             },
             folder: self.folder(),
