@@ -358,8 +358,12 @@ fn wanted(listed: &[ChannelId]) -> Vec<ChannelId> {
             wanted.push(*channel);
         }
     }
+    wanted.truncate(MOST_CHANNELS);
     wanted
 }
+
+/// Sixteen displays, each with a cursor, and more: each channel may take memory of its own.
+const MOST_CHANNELS: usize = 64;
 
 fn close_reason(end: Option<ChannelEnd>) -> CloseReason {
     match end {
