@@ -23,6 +23,8 @@ pub mod doctor;
 pub mod error;
 pub mod firmware;
 mod firmware_find;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handle;
 pub mod inspect;
 pub mod join;

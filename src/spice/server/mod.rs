@@ -13,6 +13,7 @@
 
 mod damage;
 mod driver;
+pub(super) mod fuzzing;
 mod key;
 mod link;
 mod peer;
