@@ -14,11 +14,14 @@
 //! - [`journal`]: everything observed or done during an attempt, in one order.
 //! - [`spice`]: the SPICE client.
 //! - [`near`]: "did you mean", for everybody.
+//! - [`fuzzing`]: what fuzzers feed bytes to, above all of these.
 //!
 //! `src/digest` (package `visual-digest`) and `src/guest` (package `sextant`) are packages of their own.
 
 pub mod cli;
 pub mod console;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod journal;
 pub mod lane;
 pub mod near;

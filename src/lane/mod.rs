@@ -24,6 +24,8 @@ pub mod error;
 pub mod fault;
 pub mod firmware;
 mod firmware_find;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handle;
 pub mod inspect;
 pub mod join;

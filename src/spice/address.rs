@@ -452,7 +452,8 @@ impl Query {
                 "tls-port" => query.tls_port.replace(parse_port("tls-port", &value)?).is_none(),
                 "password" => query.password.replace(Password::from(value)).is_none(),
                 key => {
-                    return Err(AddressError::Key { key: key.to_owned(), near: nearest(key, KEYS) });
+                    let shown = key.chars().filter(char::is_ascii_graphic).take(SCHEME_SHOWN).collect();
+                    return Err(AddressError::Key { key: shown, near: nearest(key, KEYS) });
                 }
             };
             if !is_new {

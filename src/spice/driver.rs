@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::channel::{ChannelError, Machine};
 use super::recorder::Tap;
 use super::transport::Stream;
-use super::wire::WireError;
-use super::wire::header::{Frame, HeaderForm};
+use super::wire::header::{Frame, HeaderForm, MiniHeader};
+use super::wire::{Field, Reader, WireError};
 
 /// How a channel ended.
 #[derive(Debug, Error)]
@@ -30,6 +30,10 @@ pub(super) enum ChannelEnd {
     Frame { serial: u64, source: WireError },
     #[error("{}", chain(.0))]
     Channel(#[from] ChannelError),
+    #[error("message {serial} is not complete after {after:?}, {received} of its bytes have come")]
+    Slow { serial: u64, after: Duration, received: usize },
+    #[error("the server has read nothing for {0:?}")]
+    Stalled(Duration),
 }
 
 /// What the session asks of a channel's task.
@@ -56,22 +60,37 @@ pub(super) struct Intake {
 /// How long a cancelled channel waits for the server to take it in.
 const ESTABLISH_GRACE: Duration = Duration::from_secs(2);
 
-/// Moves bytes until the channel ends. A cancelled channel ends once it is established. `sink` gets the events of each batch, after the batch's last message
-/// has been applied and the machine is unlocked.
+/// Moves bytes until the channel ends. A cancelled channel ends once it is established. `sink` gets the events of each
+/// batch, after the batch's last message has been applied and the machine is unlocked.
 pub(super) async fn drive<M: Machine>(
     stream: Stream,
     machine: &Mutex<M>,
     intake: Intake,
+    requests: mpsc::UnboundedReceiver<Request<M>>,
+    sink: impl FnMut(Vec<M::Event>),
+    cancel: CancellationToken,
+) -> ChannelEnd {
+    let inbox = Inbox::new(intake);
+    drive_patiently(stream, machine, inbox, Outbox::default(), requests, sink, cancel).await
+}
+
+async fn drive_patiently<M: Machine>(
+    stream: Stream,
+    machine: &Mutex<M>,
+    mut inbox: Inbox,
+    mut outbox: Outbox,
     mut requests: mpsc::UnboundedReceiver<Request<M>>,
     mut sink: impl FnMut(Vec<M::Event>),
     cancel: CancellationToken,
 ) -> ChannelEnd {
     let (mut reader, mut writer) = split(stream);
-    let mut inbox = Inbox::new(intake);
-    let mut outbox = Outbox::default();
     outbox.collect(&mut *lock(machine));
     let mut last_moment: Option<tokio::time::Instant> = None;
     loop {
+        // A server that does not take the answers is not listened to until it does.
+        let may_read = !outbox.is_full() && !inbox.has_more;
+        let may_feed = !outbox.is_full() && inbox.has_more;
+        let late = inbox.late_at().into_iter().chain(outbox.stalled_at()).min();
         // Cancel safety: a read or write that loses the race has moved no bytes, a received request is never
         // dropped, and partial messages live in the boxes.
         tokio::select! {
@@ -79,25 +98,29 @@ pub(super) async fn drive<M: Machine>(
                 last_moment = Some(tokio::time::Instant::now() + ESTABLISH_GRACE);
             }
             () = wait_until(last_moment) => return ChannelEnd::Cancelled,
-            read = reader.read_buf(inbox.room()) => match read {
+            () = wait_until(late) => {
+                let now = tokio::time::Instant::now();
+                return match outbox.stalled_at().filter(|late| now >= *late) {
+                    Some(_) => ChannelEnd::Stalled(outbox.patience),
+                    None => inbox.slow(),
+                };
+            }
+            read = reader.read_buf(inbox.room()), if may_read => match read {
                 Ok(0) => return ChannelEnd::Eof,
                 Ok(_) => {
-                    let (events, result) = {
-                        let mut machine = lock(machine);
-                        let result = inbox.feed(&mut *machine);
-                        outbox.collect(&mut *machine);
-                        (std::iter::from_fn(|| machine.poll_event()).collect::<Vec<_>>(), result)
-                    };
-                    if !events.is_empty() {
-                        sink(events);
-                    }
-                    if let Err(end) = result {
+                    if let Err(end) = take_in(machine, &mut inbox, &mut outbox, &mut sink) {
                         return end;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return ChannelEnd::Eof,
                 Err(error) => return error.into(),
             },
+            // What takes long is done in pieces, between which others get a turn.
+            () = tokio::task::yield_now(), if may_feed => {
+                if let Err(end) = take_in(machine, &mut inbox, &mut outbox, &mut sink) {
+                    return end;
+                }
+            }
             written = writer.write(outbox.pending()), if !outbox.pending().is_empty() => match written {
                 Ok(bytes) => outbox.advance(bytes),
                 // The server is gone; the reader says so once it has read what came before.
@@ -119,11 +142,36 @@ pub(super) async fn drive<M: Machine>(
     }
 }
 
+/// Handles what was received, or as much of it as may be handled at once.
+fn take_in<M: Machine>(
+    machine: &Mutex<M>,
+    inbox: &mut Inbox,
+    outbox: &mut Outbox,
+    sink: &mut impl FnMut(Vec<M::Event>),
+) -> Result<(), ChannelEnd> {
+    let (events, result) = {
+        let mut machine = lock(machine);
+        let result = inbox.feed(&mut *machine);
+        outbox.collect(&mut *machine);
+        (std::iter::from_fn(|| machine.poll_event()).collect::<Vec<_>>(), result)
+    };
+    if !events.is_empty() {
+        sink(events);
+    }
+    result
+}
+
 /// Bytes received and not yet handled.
 struct Inbox {
     bytes: Vec<u8>,
     intake: Intake,
     serial: u64,
+    /// Whether there may be a whole message, which was left for later.
+    has_more: bool,
+    /// For the rest of a small message.
+    patience: Duration,
+    /// Since when the last message lacks bytes, and how long it may.
+    unfinished: Option<(tokio::time::Instant, Duration)>,
 }
 
 impl Inbox {
@@ -131,7 +179,7 @@ impl Inbox {
     const READ_BYTES: usize = 256 * 1024;
 
     fn new(intake: Intake) -> Self {
-        Self { bytes: Vec::new(), intake, serial: 0 }
+        Self { bytes: Vec::new(), intake, serial: 0, has_more: false, patience: PATIENCE, unfinished: None }
     }
 
     fn room(&mut self) -> &mut Vec<u8> {
@@ -139,10 +187,11 @@ impl Inbox {
         &mut self.bytes
     }
 
-    /// Hands all complete messages to the machine.
+    /// Hands complete messages to the machine, all of them unless that takes long.
     fn feed<M: Machine>(&mut self, machine: &mut M) -> Result<(), ChannelEnd> {
         let now = Instant::now();
         let mut rest = self.bytes.as_slice();
+        self.has_more = false;
         loop {
             self.serial += 1;
             let split = Frame::split(HeaderForm::Mini, rest, self.intake.message_limit);
@@ -154,6 +203,12 @@ impl Inbox {
                     }
                     machine.handle_message(now, message)?;
                     rest = behind;
+                    self.unfinished = None;
+                    if now.elapsed() > TURN && !rest.is_empty() {
+                        self.has_more = true;
+                        self.serial += 1;
+                        break;
+                    }
                 }
                 None => break,
             }
@@ -161,12 +216,38 @@ impl Inbox {
         self.serial -= 1;
         let handled = self.bytes.len() - rest.len();
         self.bytes.drain(..handled);
+        if !self.has_more && !self.bytes.is_empty() {
+            let patience = self.patience + Duration::from_millis(self.announced() / SLOWEST_BYTES_PER_MS);
+            self.unfinished.get_or_insert((tokio::time::Instant::now(), patience)).1 = patience;
+        }
         Ok(())
+    }
+
+    /// Bytes of the body that is under way, if its header is there.
+    fn announced(&self) -> u64 {
+        let header = MiniHeader::decode(&mut Reader::new(&self.bytes));
+        header.map_or(0, |header| header.size.into())
+    }
+
+    /// When a message that lacks bytes has lacked them for too long.
+    fn late_at(&self) -> Option<tokio::time::Instant> {
+        self.unfinished.map(|(since, patience)| since + patience)
+    }
+
+    fn slow(&self) -> ChannelEnd {
+        let after = self.unfinished.map_or(self.patience, |(_, patience)| patience);
+        ChannelEnd::Slow { serial: self.serial + 1, after, received: self.bytes.len() }
     }
 }
 
+/// How long messages are handled before others get a turn.
+const TURN: Duration = Duration::from_millis(20);
+/// For the rest of a message, and for a server that reads nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Large messages may take longer in proportion, as on a line of half a megabit per second.
+const SLOWEST_BYTES_PER_MS: u64 = 64;
+
 /// Bytes to be sent, and who wants to know when.
-#[derive(Default)]
 struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
@@ -174,14 +255,44 @@ struct Outbox {
     base: u64,
     flushes: VecDeque<(u64, oneshot::Sender<()>)>,
     is_closed: bool,
+    /// For a server that takes nothing.
+    patience: Duration,
+    /// Since when it has taken nothing.
+    waiting_since: Option<tokio::time::Instant>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        let (bytes, flushes) = (Vec::new(), VecDeque::new());
+        Self { bytes, sent: 0, base: 0, flushes, is_closed: false, patience: PATIENCE, waiting_since: None }
+    }
 }
 
 impl Outbox {
+    /// What there is to answer may go beyond it, then nothing more is read.
+    const MOST_BYTES: usize = 512 * 1024;
+
     fn collect<M: Machine>(&mut self, machine: &mut M) {
+        // A server that always takes something and never all of it costs no more than what is left.
+        if self.sent >= Self::MOST_BYTES {
+            self.base = self.position(self.sent);
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
         machine.transmit_into(&mut self.bytes);
         if self.is_closed {
             self.bytes.clear();
+        } else if !self.pending().is_empty() {
+            self.waiting_since.get_or_insert_with(tokio::time::Instant::now);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending().len() >= Self::MOST_BYTES
+    }
+
+    fn stalled_at(&self) -> Option<tokio::time::Instant> {
+        self.waiting_since.map(|since| since + self.patience)
     }
 
     fn pending(&self) -> &[u8] {
@@ -198,6 +309,9 @@ impl Outbox {
             self.base = self.position(self.sent);
             self.bytes.clear();
             self.sent = 0;
+            self.waiting_since = None;
+        } else if bytes > 0 {
+            self.waiting_since = Some(tokio::time::Instant::now());
         }
         let written = self.position(self.sent);
         while let Some((_, done)) = self.flushes.pop_front_if(|(wanted, _)| *wanted <= written) {
@@ -238,4 +352,93 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::spice::channel::MainChannel;
+    use crate::spice::wire::base::Ping;
+    use crate::spice::wire::bytes::Rest;
+    use crate::spice::wire::header::mini_frame;
+
+    const SHORT: Duration = Duration::from_millis(300);
+
+    /// How a main channel ends when `server` is at the other end.
+    async fn end_with<F: Future<Output = ()>>(server: impl FnOnce(UnixStream) -> F) -> ChannelEnd {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut inbox = Inbox::new(Intake { message_limit: 1 << 20, tap: None });
+        inbox.patience = SHORT;
+        let outbox = Outbox { patience: SHORT, ..Outbox::default() };
+        let machine = Mutex::new(MainChannel::new());
+        let (_, requests) = mpsc::unbounded_channel();
+        let cancel = CancellationToken::new();
+        let driven = drive_patiently(Stream::Unix(ours), &machine, inbox, outbox, requests, drop, cancel);
+        tokio::select! {
+            end = driven => end,
+            () = server(theirs) => panic!("the server went first"),
+        }
+    }
+
+    async fn for_ever() {
+        std::future::pending().await
+    }
+
+    fn ping() -> Vec<u8> {
+        mini_frame(&Ping { id: 1, timestamp: 2, data: Rest(b"1234") })
+    }
+
+    #[tokio::test]
+    async fn a_server_that_falls_silent_in_a_message_is_left() {
+        for length in [1, 6, 9] {
+            let end = end_with(async |mut server| {
+                server.write_all(&ping()).await.unwrap();
+                server.write_all(&ping()[..length]).await.unwrap();
+                for_ever().await;
+            });
+            let end = end.await;
+            let ChannelEnd::Slow { serial: 2, received, .. } = end else { panic!("{end:?}") };
+            assert_eq!(received, length);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_now_and_then_is_not_enough() {
+        let end = end_with(async |mut server| {
+            for byte in ping().iter().cycle() {
+                server.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(SHORT / 4).await;
+            }
+        });
+        let end = end.await;
+        assert!(matches!(end, ChannelEnd::Slow { serial: 1, .. }), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_and_never_reads_is_left_before_much_is_kept_for_it() {
+        let end = end_with(async |mut server| {
+            loop {
+                server.write_all(&ping()).await.unwrap();
+            }
+        });
+        let end = end.await;
+        assert!(matches!(end, ChannelEnd::Stalled(SHORT)), "{end:?}");
+    }
+
+    #[test]
+    fn a_large_message_may_take_longer() {
+        let mut inbox = Inbox::new(Intake { message_limit: 1 << 24, tap: None });
+        inbox.bytes = [&[4, 0][..], &(6_400_000_u32).to_le_bytes(), &[1]].concat();
+        inbox.feed(&mut MainChannel::new()).unwrap();
+        assert_eq!(inbox.unfinished.map(|(_, patience)| patience), Some(PATIENCE + Duration::from_secs(100)));
+        inbox.bytes.truncate(6);
+        inbox.bytes[2..].fill(0);
+        inbox.bytes.resize(6 + 12, 0);
+        inbox.bytes[2] = 12;
+        inbox.feed(&mut MainChannel::new()).unwrap();
+        assert_eq!(inbox.late_at(), None);
+    }
 }

@@ -20,6 +20,8 @@ pub mod address;
 pub mod channel;
 pub mod codec;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod link;
 pub mod proxy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::address::TargetError;
@@ -74,13 +74,15 @@ impl Supervisor {
     async fn open(&mut self) -> Result<Channels, SessionError> {
         let mut channels = Channels::default();
         let mut setup = self.open_main(&mut channels).await?;
+        let due = Instant::now() + self.options.handshake_timeout;
         let session_id = loop {
-            if let Setup::Init(session_id) = self.main_says(&mut setup, "INIT").await? {
+            if let Setup::Init(session_id) = self.main_says(&mut setup, due, "INIT").await? {
                 break session_id;
             }
         };
+        let due = Instant::now() + self.options.handshake_timeout;
         let listed = loop {
-            if let Setup::Channels(listed) = self.main_says(&mut setup, "CHANNELS_LIST").await? {
+            if let Setup::Channels(listed) = self.main_says(&mut setup, due, "CHANNELS_LIST").await? {
                 break listed;
             }
         };
@@ -164,10 +166,11 @@ impl Supervisor {
     async fn main_says(
         &mut self,
         setup: &mut mpsc::UnboundedReceiver<Setup>,
+        due: Instant,
         what: &'static str,
     ) -> Result<Setup, SessionError> {
         let after = self.options.handshake_timeout;
-        let word = timeout(after, setup.recv());
+        let word = timeout_at(due, setup.recv());
         match self.cancel.run_until_cancelled(word).await.unwrap_or(Ok(None)) {
             Ok(Some(word)) => Ok(word),
             Ok(None) if self.cancel.is_cancelled() => {
@@ -433,8 +436,12 @@ fn wanted(listed: &[ChannelId]) -> Vec<ChannelId> {
             wanted.push(*channel);
         }
     }
+    wanted.truncate(MOST_CHANNELS);
     wanted
 }
+
+/// Sixteen displays, each with a cursor, and more: each channel may take memory of its own.
+const MOST_CHANNELS: usize = 64;
 
 fn close_reason(end: Option<ChannelEnd>) -> CloseReason {
     match end {

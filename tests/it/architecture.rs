@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The modules of the library, the highest first. A module uses itself and lower ones.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
+    &["fuzzing"],
     &["cli"],
     &["repl"],
     &["report"],

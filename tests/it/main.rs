@@ -4,6 +4,7 @@ mod architecture;
 mod cli;
 mod console;
 mod digest;
+mod fuzz;
 mod guest;
 mod journal;
 mod lane;

@@ -218,6 +218,11 @@ impl DisplayChannel {
         self.canvas.hold_screen(holds);
     }
 
+    /// See [`Canvas::held_pixels`].
+    pub(in crate::spice) fn held_pixels(&self) -> (u64, u64) {
+        self.canvas.held_pixels()
+    }
+
     fn handle(&mut self, now: Instant, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
         let name = DisplayMessage::name_of(kind).unwrap_or("unknown");
         let message =
@@ -287,7 +292,11 @@ impl DisplayChannel {
                 }
             }
             DisplayMessage::Mark(_) => self.base.report(DisplayEvent::Marked),
-            DisplayMessage::Reset(_) => canvas.clear_primary(),
+            DisplayMessage::Reset(_) => {
+                for (surface_id, rect) in canvas.clear_primary() {
+                    self.base.report(DisplayEvent::Drawn { surface_id, rect, at: now });
+                }
+            }
             DisplayMessage::InvalList(list) => canvas.inval_list(list),
             DisplayMessage::InvalAllPixmaps(_) => canvas.inval_all_pixmaps(),
             DisplayMessage::InvalPalette(message) => canvas.inval_palette(message.id),

@@ -111,6 +111,10 @@ pub struct Counters {
 impl Counters {
     /// Counts something left out. True the first time.
     fn is_first_unsupported(&mut self, what: &str) -> bool {
+        /// More than any server thinks of.
+        const NAMES: usize = 256;
+        let is_known = self.unsupported.contains_key(what) || self.unsupported.len() < NAMES;
+        let what = if is_known { what } else { "others" };
         match self.unsupported.get_mut(what) {
             Some(count) => {
                 *count += 1;

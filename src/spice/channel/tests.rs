@@ -19,7 +19,7 @@ use crate::spice::wire::base::{
 use crate::spice::wire::bytes::{Counted, Pointer, Rest};
 use crate::spice::wire::display::client::{Init, PreferredCompression};
 use crate::spice::wire::display::{
-    GlDraw, Head, Mark, MonitorsConfig, StreamActivateReport, StreamClip, StreamCreate, StreamData,
+    GlDraw, Head, Mark, MonitorsConfig, Reset, StreamActivateReport, StreamClip, StreamCreate, StreamData,
     StreamDestroy, StreamDestroyAll, SurfaceCreate, SurfaceDestroy,
 };
 use crate::spice::wire::draw::{DisplayBase, DrawCopy};
@@ -251,6 +251,31 @@ fn a_reset_destroys_and_creates_the_screen() {
     assert_eq!(pair.events().iter().filter(|event| destroyed(event)).count(), 2);
     pair.send(&SurfaceDestroy { surface_id: 9 });
     assert_eq!(pair.events(), [], "unknown surfaces are no news");
+}
+
+#[test]
+fn the_reset_of_old_servers_blackens_the_screen_and_says_so() {
+    let mut pair = display();
+    pair.send(&CREATE);
+    pair.send(&copy(&[1; 8], 0));
+    pair.events();
+    pair.send(&Reset {});
+    let (_, screen) = pair.client.primary().unwrap();
+    assert!(screen.pixels().iter().all(|byte| *byte == 0));
+    let rect = Rect::new(0, 0, 4, 4);
+    assert_eq!(pair.events(), [DisplayEvent::Drawn { surface_id: 0, rect, at: pair.now }]);
+}
+
+#[test]
+fn what_is_left_out_is_told_apart_up_to_a_point() {
+    let mut pair = display();
+    for kind in 1000..2000 {
+        let frame = Frame { kind, sub_list: 0, body: &[] };
+        pair.client.handle_message(pair.now, frame).unwrap();
+    }
+    let unsupported = &pair.client.counters().unsupported;
+    assert_eq!((unsupported.len(), unsupported["others"]), (257, 744));
+    assert_eq!(pair.events().len(), 257);
 }
 
 #[test]

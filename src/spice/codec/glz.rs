@@ -72,6 +72,9 @@ impl Header {
     }
 }
 
+/// Servers send images this way from some 14 pixels on. Smaller ones would take much more memory than their pixels.
+const MOST_IMAGES: usize = 1 << 20;
+
 /// Where a reference begins and how many units it spans.
 enum Reference {
     /// In this image, so many units back.
@@ -93,6 +96,11 @@ impl Dictionary {
     pub fn share(&self) -> Self {
         self.lock().is_shared = true;
         Self { images: Arc::clone(&self.images) }
+    }
+
+    /// Pixels of all images in it.
+    pub(in crate::spice) fn held_pixels(&self) -> u64 {
+        self.lock().pixels
     }
 
     /// Decodes a GLZ stream of an image of `width` by `height` pixels and keeps it for later ones.
@@ -218,6 +226,9 @@ impl Images {
         if self.pixels.saturating_sub(added) > window {
             return Err(self.window_exceeded(0));
         }
+        if self.by_id.len() > MOST_IMAGES {
+            return Err(CodecError::TooManyImages { images: self.by_id.len(), limit: MOST_IMAGES });
+        }
         Ok(())
     }
 
@@ -245,6 +256,10 @@ impl Images {
 struct ById(VecDeque<(u64, Stored)>);
 
 impl ById {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn get(&self, id: u64) -> Option<&Stored> {
         let place = self.place(id).ok()?;
         self.0.get(place).map(|(_, stored)| stored)

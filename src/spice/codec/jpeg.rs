@@ -31,7 +31,9 @@ pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Resu
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
     let mut colours = vec![0; pixels * 3];
     let decoded = decoder.decode_into(&mut colours);
-    decoded.map_err(|error| damaged(frame.offset, format!("{error:?}")))?;
+    // The decoder's words may have several lines.
+    let one_line = |words: String| words.split_whitespace().collect::<Vec<_>>().join(" ");
+    decoded.map_err(|error| damaged(frame.offset, one_line(format!("{error:?}"))))?;
     let mut bytes = vec![0; pixels * 4];
     for (pixel, colour) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(colours.as_chunks::<3>().0) {
         let [r, g, b] = *colour;

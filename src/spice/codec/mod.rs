@@ -234,6 +234,14 @@ pub enum CodecError {
         /// The window agreed on.
         window: u64,
     },
+    /// More images kept for later ones than any server refers to.
+    #[error("dictionary holds {images} images, limit is {limit}")]
+    TooManyImages {
+        /// Images held.
+        images: usize,
+        /// The most there may be.
+        limit: usize,
+    },
     /// An indexed image without a palette.
     #[error("{format} image without a palette")]
     NoPalette {

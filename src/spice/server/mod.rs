@@ -15,6 +15,7 @@
 mod damage;
 mod driver;
 mod fault;
+pub(super) mod fuzzing;
 mod key;
 mod link;
 mod peer;

@@ -26,6 +26,17 @@ impl ImageCache {
         Self { budget_pixels, pixels: 0, entries: HashMap::new() }
     }
 
+    /// More images than any server keeps. Without it small ones would take much more memory than their pixels.
+    pub(super) const MOST_IMAGES: u64 = 1 << 18;
+
+    pub(super) fn count(&self) -> u64 {
+        u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn held_pixels(&self) -> u64 {
+        self.pixels
+    }
+
     pub(super) fn get(&self, id: u64) -> Option<Arc<Picture>> {
         self.entries.get(&id).map(|entry| Arc::clone(&entry.picture))
     }

@@ -91,6 +91,11 @@ impl Canvas {
         primaries.min_by_key(|(id, _)| **id).map(|(id, surface)| (*id, surface))
     }
 
+    /// Pixels in the image cache and in the GLZ dictionary.
+    pub(in crate::spice) fn held_pixels(&self) -> (u64, u64) {
+        (self.images.held_pixels(), self.dictionary.held_pixels())
+    }
+
     /// Creates a surface, black or transparent, in place of one with the same id.
     pub fn create_surface(&mut self, message: &SurfaceCreate) -> Result<(), DrawError> {
         let id = message.surface_id;
@@ -132,9 +137,14 @@ impl Canvas {
         self.held = None;
     }
 
-    /// Blackens the screen, as the RESET of old servers asks.
-    pub fn clear_primary(&mut self) {
-        self.surfaces.values_mut().filter(|surface| surface.is_primary()).for_each(Surface::clear);
+    /// Blackens the screen, as the RESET of old servers asks. Returns what of which surface that is.
+    pub fn clear_primary(&mut self) -> Vec<(u32, Rect)> {
+        let screens = self.surfaces.iter_mut().filter(|(_, surface)| surface.is_primary());
+        let clear = |(id, surface): (&u32, &mut Surface)| {
+            surface.clear();
+            (*id, surface.bounds())
+        };
+        screens.map(clear).collect()
     }
 
     /// Forgets images one by one.
@@ -352,6 +362,7 @@ impl Canvas {
             let limit = self.image_cache_pixels;
             let stored = self.images.insert(id, Arc::clone(&picture), is_replacement);
             stored.map_err(|got| DrawError::Limit { what: "image cache", got, limit })?;
+            within("number of images in the image cache", self.images.count(), ImageCache::MOST_IMAGES)?;
             return Ok(Resolved::Kept(picture));
         }
         Ok(Resolved::Brief(Brief { picture, pool: self.pool.clone() }))

@@ -354,6 +354,21 @@ fn a_replacement_changes_pixels_but_not_the_count() {
 }
 
 #[test]
+fn a_cache_of_countless_small_images_is_refused() {
+    let limits = Limits::default();
+    let image_cache_pixels = limits.image_cache_pixels.into();
+    let mut canvas = Canvas::new(CanvasOptions { image_cache_pixels, glz_window_pixels: 0, limits });
+    let pixel = pixels("1");
+    let one = |id| Image {
+        descriptor: ImageDescriptor { id, kind: 0, flags: ImageDescriptor::CACHE_ME, width: 1, height: 1 },
+        data: bitmap(1, &pixel).data,
+    };
+    let refused = (0..=1 << 18).find_map(|id| canvas.decode_for_caches(&one(id)).err());
+    let (what, got, limit) = ("number of images in the image cache", (1 << 18) + 1, 1 << 18);
+    assert_eq!(refused, Some(DrawError::Limit { what, got, limit }));
+}
+
+#[test]
 fn a_server_that_overfills_the_cache_is_refused() {
     let mut canvas = canvas();
     let ones = pixels("1111 1111 1111 1111");

@@ -213,7 +213,9 @@ impl Writer {
         let mut body = self.bytes;
         let mut open: Vec<_> = self.pointers.into_iter().rev().collect();
         while let Some((at, target)) = open.pop() {
-            let base = body.len();
+            let is_empty = target.bytes.is_empty();
+            // A pointer must not point behind the body; what is empty may be anywhere in it.
+            let base = body.len() - usize::from(is_empty);
             let pointer = u32::try_from(base).expect("a body stays below 4 GiB");
             body[at..at + 4].copy_from_slice(&pointer.to_le_bytes());
             body.extend_from_slice(&target.bytes);
@@ -408,6 +410,14 @@ macro_rules! message_set {
             }))
         }
 
+        /// Encodes the body.
+        pub fn to_body(&self) -> Vec<u8> {
+            use $crate::spice::wire::bytes::Message;
+            match self {
+                $(Self::$variant(message) => message.to_body(),)*
+            }
+        }
+
         /// The name SPICE gives the message type `kind`, if it is known here.
         pub fn name_of(kind: u16) -> Option<&'static str> {
             use $crate::spice::wire::bytes::Message;
@@ -442,6 +452,15 @@ mod tests {
         });
         writer.bytes(b"x");
         assert_eq!(writer.finish(), [5, 0, 0, 0, b'x', 10, 0, 0, 0, b'i', b'p']);
+    }
+
+    #[test]
+    fn a_pointer_to_nothing_points_into_the_body() {
+        let mut writer = Writer::default();
+        writer.pointer(|_| {});
+        let body = writer.finish();
+        assert_eq!(body, [3, 0, 0, 0]);
+        assert!(Reader::new(&body).pointer().is_ok_and(|target| target.is_some()));
     }
 
     #[test]

@@ -94,13 +94,22 @@ message! {
 /// SPICE_MSG_MAIN_CHANNELS_LIST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelsList {
-    /// All channels but main.
+    /// All channels but main; at most [`ChannelsList::LIMIT`].
     pub channels: Vec<ChannelId>,
+}
+
+impl ChannelsList {
+    /// More than any server has.
+    pub const LIMIT: u32 = 256;
 }
 
 impl<'a> Field<'a> for ChannelsList {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let count = u32::decode(reader)?;
+        if count > Self::LIMIT {
+            let (got, limit, offset) = (count.into(), Self::LIMIT.into(), reader.offset());
+            return Err(WireError::OverLimit { what: "number of channels", got, limit, offset });
+        }
         Ok(Self { channels: reader.list(count.into(), 2)? })
     }
     fn encode(&self, writer: &mut Writer) {
@@ -432,12 +441,11 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_count_is_believed_only_as_far_as_the_body_reaches() {
-        let bytes = annotated("ffffffff count \n 0200 display_0");
-        let error = ChannelsList::from_body(&bytes);
-        assert_eq!(
-            error,
-            Err(WireError::Truncated { field: "", wanted: 0xffff_ffff * 2, offset: 4, left: 2 })
-        );
+    fn a_channel_count_is_believed_only_as_far_as_the_body_and_the_limit_reach() {
+        let error = ChannelsList::from_body(&annotated("00010000 count \n 0200 display_0"));
+        assert_eq!(error, Err(WireError::Truncated { field: "", wanted: 512, offset: 4, left: 2 }));
+        let error = ChannelsList::from_body(&annotated("ffffffff count \n 0200 display_0"));
+        let (what, got, limit) = ("number of channels", 0xffff_ffff, 256);
+        assert_eq!(error, Err(WireError::OverLimit { what, got, limit, offset: 4 }));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use backstaff::spice::wire::header::mini_frame;
 use backstaff::spice::wire::link::{LinkCode, MAGIC};
+use backstaff::spice::wire::main::ChannelsList;
 use backstaff::spice::{ChannelId, CloseReason, LinkError, Session, SessionError, SessionEvent};
 
 use super::pretender::{DISPLAY, INPUTS, Pretender, SESSION_ID, reply};
@@ -105,6 +107,42 @@ async fn a_silent_server_costs_the_handshake_timeout_and_no_more() {
 async fn a_main_channel_that_says_nothing_is_a_silent_one() {
     let pretender = Pretender::new();
     let server = async { pretender.open().await.closed().await };
+    let brief = |options: &mut backstaff::spice::SessionOptions| {
+        options.handshake_timeout = Duration::from_millis(300)
+    };
+    let error = refused_with(&pretender, brief, server).await;
+    assert_eq!(error.to_string(), "main channel: no INIT within 300ms");
+}
+
+#[tokio::test]
+async fn a_reply_of_one_byte_now_and_then_is_silence() {
+    let pretender = Pretender::new();
+    let server = async {
+        let mut connection = pretender.accept().await;
+        for byte in reply().encode() {
+            if !connection.try_write(&[byte]).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let brief = |options: &mut backstaff::spice::SessionOptions| {
+        options.handshake_timeout = Duration::from_millis(500)
+    };
+    let error = refused_with(&pretender, brief, server).await;
+    assert!(matches!(link_error(error), LinkError::Timeout { step: "link reply", .. }));
+}
+
+#[tokio::test]
+async fn a_main_channel_that_talks_of_other_things_is_a_silent_one() {
+    let pretender = Pretender::new();
+    let server = async {
+        let mut main = pretender.open().await;
+        let list = mini_frame(&ChannelsList { channels: Vec::new() });
+        while main.try_write(&list).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
     let brief = |options: &mut backstaff::spice::SessionOptions| {
         options.handshake_timeout = Duration::from_millis(300)
     };

@@ -136,6 +136,11 @@ impl Connection {
         self.stream.write_all(bytes).await.expect("the client listens");
     }
 
+    /// Returns whether the client still listens.
+    pub(super) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Reads mechanism and ticket and returns what is in it.
     pub(super) async fn ticket(&mut self) -> Vec<u8> {
         let bytes = read(&mut self.stream, 4 + 128).await;

@@ -173,6 +173,33 @@ fn one_of_each_draws_as_it_is() {
     assert!(pair.client.counters().unsupported.is_empty());
 }
 
+/// Sums, products and bounds of what a server claims (CVE-2017-12194), and pointers into the last bytes of a message
+/// (CVE-2018-10873).
+#[test]
+fn no_number_of_a_draw_is_too_large() {
+    let mut pair = display();
+    for (kind, body) in draws() {
+        let length = u32::try_from(body.len()).unwrap();
+        let near_end = (0..5).map(|left| length - left);
+        let huge = [u32::MAX, u32::MAX - 15, 1 << 31, (1 << 31) - 1, 1 << 30, 1 << 28, 0x5555_5556];
+        for value in near_end.chain(huge) {
+            for at in 0..body.len() - 3 {
+                let mut body = body.clone();
+                body[at..at + 4].copy_from_slice(&value.to_le_bytes());
+                // Draws on a surface that does not exist cost no pixels.
+                let frame = Frame { kind, sub_list: 0, body: &body };
+                let _ = pair.client.handle_message(pair.now, frame);
+            }
+        }
+        for length in 0..body.len() {
+            let frame = Frame { kind, sub_list: 0, body: &body[..length] };
+            let _ = pair.client.handle_message(pair.now, frame);
+        }
+        pair.received();
+        pair.events();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
