@@ -63,6 +63,8 @@ impl EndClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
+    /// There is a wire to an agent in the guest.
+    Agent,
     /// The guest paints a visual digest.
     Digest,
     /// Things can be made to go wrong.
@@ -83,7 +85,8 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Agent,
         Self::Digest,
         Self::Faults,
         Self::Keyboard,
@@ -97,6 +100,7 @@ impl Capability {
     /// The name used in `needs`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Agent => "agent",
             Self::Keyboard => "keyboard",
             Self::Mouse => "mouse",
             Self::Screen => "screen",

@@ -78,6 +78,8 @@ fn qemu(
         spice: spice(raw.spice)?,
         serial_log: raw.serial.log,
         tablet: raw.input.tablet,
+        agent: raw.agent.enabled,
+        audio: raw.audio.enabled,
         reset: raw.reset.policy,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
@@ -120,6 +122,7 @@ fn attach(
         ca: path(raw.attach.ca)?,
         host_subject: raw.attach.host_subject.map(Spanned::into_inner),
         password_file: path(raw.attach.password_file)?,
+        agent: raw.agent.enabled,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
         qmp_allow: qmp_allow(raw.qmp)?,
@@ -240,8 +243,9 @@ fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
 // ---- shapes as written -------------------------------------------------------------------------------------
 
 /// Top-level keys that describe a machine which is booted.
-const QEMU_ONLY: [&str; 11] = [
-    "machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "input", "reset", "warm",
+const QEMU_ONLY: [&str; 12] = [
+    "machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "input", "audio",
+    "reset", "warm",
 ];
 /// Top-level keys that describe a machine which runs already.
 const ATTACH_ONLY: [&str; 1] = ["attach"];
@@ -277,6 +281,10 @@ struct RawQemuProfile {
     #[serde(default)]
     input: RawInput,
     #[serde(default)]
+    agent: RawSwitch,
+    #[serde(default)]
+    audio: RawSwitch,
+    #[serde(default)]
     reset: RawReset,
     #[serde(default)]
     oracle: RawOracle,
@@ -299,6 +307,8 @@ struct RawAttachProfile {
     allow_outside: bool,
     #[serde(default)]
     attach: RawAttach,
+    #[serde(default)]
+    agent: RawSwitch,
     #[serde(default)]
     oracle: RawOracle,
     #[serde(default)]
@@ -486,6 +496,13 @@ struct RawNetwork {
 #[serde(deny_unknown_fields, default)]
 struct RawInput {
     tablet: bool,
+}
+
+/// What a machine has or has not.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawSwitch {
+    enabled: bool,
 }
 
 #[derive(Deserialize, Default)]

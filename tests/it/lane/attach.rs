@@ -33,6 +33,7 @@ fn console(source: ConsoleSource) -> AttachSettings {
         proxy: None,
         serial_log: None,
         qmp: None,
+        agent: false,
         digest: false,
         gates: vec![Gate { kind: GateKind::SpiceSurface, timeout: PATIENCE }],
         qmp_allow: QmpAllow::default(),
