@@ -91,7 +91,7 @@ struct Channel {
 
 #[derive(Debug)]
 enum State {
-    Main(MainChannel),
+    Main(Box<MainChannel>),
     Display(Box<DisplayChannel>),
     Inputs(InputsChannel),
     Cursor(CursorChannel),
@@ -182,7 +182,7 @@ impl Player {
 
     fn open(&self, channel: ChannelId, server: &Capabilities) -> State {
         match channel.channel_type {
-            ChannelType::MAIN => State::Main(MainChannel::new()),
+            ChannelType::MAIN => State::Main(Box::default()),
             ChannelType::DISPLAY => State::Display(Box::new(self.open_display(channel.id, server))),
             ChannelType::INPUTS => State::Inputs(InputsChannel::new()),
             ChannelType::CURSOR => State::Cursor(CursorChannel::new()),
@@ -239,7 +239,7 @@ impl State {
     /// `None` for channels that nobody here knows.
     fn handle_message(&mut self, now: Instant, frame: Frame<'_>) -> Result<Option<Change>, ChannelError> {
         match self {
-            Self::Main(machine) => drain(machine, now, frame, |_| false),
+            Self::Main(machine) => drain(&mut **machine, now, frame, |_| false),
             Self::Inputs(machine) => drain(machine, now, frame, |_| false),
             Self::Cursor(machine) => drain(machine, now, frame, |_| false),
             Self::Display(machine) => drain(&mut **machine, now, frame, |event| {
