@@ -7,7 +7,7 @@
 -- Declaring scenarios
 --------------------------------------------------------------------------------------------------------------------
 
----@alias backstaff.Capability "keyboard"|"mouse"|"screen"|"digest"|"serial"|"qmp"|"snapshot"
+---@alias backstaff.Capability "agent"|"keyboard"|"mouse"|"screen"|"digest"|"serial"|"qmp"|"snapshot"
 
 ---@class backstaff.ScenarioOptions
 ---@field needs? backstaff.Capability[]  What the lane must offer; the scenario is skipped where it does not. Default: {}.
@@ -35,6 +35,7 @@ function scenario(name, options, body) end
 ---@field digest backstaff.Digest  The digest on the screen. `t.digest:wait_for(any)`
 ---@field serial backstaff.Serial  Text from the first serial port. `t.serial:wait_for("login: $")`
 ---@field screen backstaff.Screen  The screen as pixels. `t.screen:wait_for_stable()`
+---@field agent backstaff.Agent  The SPICE agent in the guest. `t.agent:copy("hello")`
 ---@field lane backstaff.Lane  The machine itself. `t.lane:wait_for_shutdown()`
 ---@field params table<string, string>  What `--param KEY=VALUE` gave. `local user = t.params.user or "root"`
 local Test = {}
@@ -522,12 +523,17 @@ function Serial:drain(options) end
 ---@field hot_y? integer
 ---@field hash? string  Which shape: "sha256:…" over its sides, its hot spot and its pixels.
 
+---@class backstaff.Sound
+---@field packets integer
+---@field bytes integer
+
 ---What came over a channel.
 ---@class backstaff.Traffic
 ---@field messages integer
 ---@field bytes integer  Of the messages' bodies.
 ---@field draws table<string, integer>  Drawing messages by SPICE name, such as `DRAW_COPY`.
 ---@field images table<string, integer>  Images by SPICE name of their codec, such as `BITMAP`, `LZ_RGB`, `QUIC`.
+---@field sounds table<string, backstaff.Sound>  Sound by SPICE name of its mode, such as `RAW`. It is not heard.
 ---@field left_out table<string, integer>  What is not supported: pixels of it are missing.
 
 ---What came over all channels.
@@ -584,6 +590,83 @@ function Screen:cursor(options) end
 ---Example: `expect(t.screen:stats().left_out):equals {}`
 ---@return backstaff.Stats
 function Screen:stats() end
+
+--------------------------------------------------------------------------------------------------------------------
+-- t.agent
+--------------------------------------------------------------------------------------------------------------------
+
+---@alias backstaff.Selection "clipboard"|"primary"|"secondary"
+
+---The SPICE agent in the guest. Needs "agent": `enabled = true` under `[agent]` in the profile, and a guest that runs one.
+---Clipboard text is never recorded, only its length and hash.
+---@class backstaff.Agent
+local Agent = {}
+
+---Whether the agent's port is open. Does not wait.
+---
+---Example: `expect(t.agent:is_connected()):is_true()`
+---@return boolean
+function Agent:is_connected() end
+
+---What the agent says it can do, such as "clipboard_by_demand"; `nil` before it has said anything. Does not wait.
+---
+---Example: `expect(t.agent:capabilities()):contains("monitors_config")`
+---@return string[]?
+function Agent:capabilities() end
+
+---Waits until the agent is there and has said what it can do.
+---
+---Example: `t.agent:wait_for { timeout = 60 }`
+---@param options? backstaff.WaitOptions
+function Agent:wait_for(options) end
+
+---@class backstaff.SelectionOptions
+---@field selection? backstaff.Selection  Default: "clipboard".
+
+---Offers text to the guest, which gets it when something in it pastes. Line ends become the guest's. Raises kind "script"
+---when no agent takes it.
+---
+---Example: `t.agent:copy("hello")`
+---@param text string  UTF-8, at most 1 MiB.
+---@param options? backstaff.SelectionOptions
+function Agent:copy(text, options) end
+
+---@class backstaff.SelectionWaitOptions
+---@field selection? backstaff.Selection  Default: "clipboard".
+---@field timeout? number  Seconds. Default: what is left of the step; then no `pcall` catches it.
+
+---Waits until the guest asks for what `copy` offered.
+---
+---Example: `t.keyboard:press("ctrl+v") t.agent:wait_for_taken { timeout = 5 }`
+---@param options? backstaff.SelectionWaitOptions
+function Agent:wait_for_taken(options) end
+
+---As what the guest offers its clipboard now: "text", "png", …; `nil` when it offers nothing. Does not wait.
+---
+---Example: `expect(t.agent:clipboard()):contains("text")`
+---@param options? backstaff.SelectionOptions
+---@return string[]?
+function Agent:clipboard(options) end
+
+---Waits until the guest offers text, fetches it and returns it. Each offer is returned once. Line ends are "\n". Raises kind
+---"script" when the agent does not give it, or when it has more than 16 MiB.
+---
+---Example: `t.keyboard:press("ctrl+c") expect(t.agent:paste { timeout = 5 }):equals("hello")`
+---@param options? backstaff.SelectionWaitOptions
+---@return string
+function Agent:paste(options) end
+
+---@class backstaff.ResizeOptions
+---@field timeout? number  Seconds to wait for the agent's answer; raises kind "script" when that is no. Default: does not wait.
+
+---Asks the guest for one monitor of this size. Servers may tell the guest's graphics driver instead of the agent, which then
+---does not answer: wait for `t.screen:heads()`.
+---
+---Example: `t.agent:resize(1024, 768)`
+---@param width integer  Pixels, 1 to 16384.
+---@param height integer  Pixels, 1 to 16384.
+---@param options? backstaff.ResizeOptions
+function Agent:resize(width, height, options) end
 
 --------------------------------------------------------------------------------------------------------------------
 -- t.lane

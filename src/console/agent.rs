@@ -2,9 +2,16 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 pub use crate::spice::{
     AgentError, AgentEvent, AgentState, ClipboardKind, NotFetched, Selection, capability_names,
 };
+
+/// Which data it is: `sha256:<hex>` of it.
+pub fn hash(data: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(data))
+}
 
 /// A guest's agent, seen from outside. Nothing here waits: what comes of it is told by events.
 pub trait GuestAgent: Send + Sync {

@@ -81,8 +81,19 @@ pub struct Traffic {
     pub draws: BTreeMap<String, u64>,
     /// Images in them by SPICE name of their codec.
     pub images: BTreeMap<String, u64>,
+    /// Sound by SPICE name of its mode.
+    pub sounds: BTreeMap<String, Sound>,
     /// What was received but is not supported.
     pub left_out: BTreeMap<String, u64>,
+}
+
+/// How much sound came. It is not heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sound {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their samples.
+    pub bytes: u64,
 }
 
 impl Traffic {
@@ -90,6 +101,11 @@ impl Traffic {
     pub fn add(&mut self, other: &Self) {
         self.messages = self.messages.saturating_add(other.messages);
         self.bytes = self.bytes.saturating_add(other.bytes);
+        for (name, more) in &other.sounds {
+            let mine = self.sounds.entry(name.clone()).or_default();
+            mine.packets = mine.packets.saturating_add(more.packets);
+            mine.bytes = mine.bytes.saturating_add(more.bytes);
+        }
         for (mine, more) in [
             (&mut self.draws, &other.draws),
             (&mut self.images, &other.images),

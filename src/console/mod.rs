@@ -23,7 +23,7 @@ use visual_digest::Frame;
 
 use agent::AgentEvent;
 pub use agent::GuestAgent;
-pub use evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
+pub use evidence::{Head, LockLights, Pointer, PointerShape, Sound, Traffic};
 pub use keyboard::Scancode;
 pub use mouse::MouseAction;
 

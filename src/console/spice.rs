@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
 use super::agent::{AgentError, AgentState, GuestAgent, Selection};
-use super::evidence::{Head, LockLights, Pointer, PointerShape, Traffic};
+use super::evidence::{Head, LockLights, Pointer, PointerShape, Sound, Traffic};
 use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
 use crate::spice::wire::inputs::modifier;
 use crate::spice::{
-    ChannelType, CloseReason, Motion, Rect, Session, SessionError, SessionEvent, SessionOptions,
+    ChannelType, CloseReason, Motion, Rect, Session, SessionError, SessionEvent, SessionOptions, SoundCount,
 };
 
 /// A console carried by a SPICE session.
@@ -217,6 +217,11 @@ impl Console for SpiceConsole {
                 bytes: counters.bytes,
                 draws: counters.draws.into_iter().map(owned).collect(),
                 images: counters.images.into_iter().map(owned).collect(),
+                sounds: counters
+                    .sounds
+                    .into_iter()
+                    .map(|(name, sound)| (name.to_owned(), heard(sound)))
+                    .collect(),
                 left_out: counters.unsupported,
             };
             (stats.channel.to_string(), traffic)
@@ -253,6 +258,10 @@ impl GuestAgent for Session {
     fn resize(&self, width: u32, height: u32) -> Result<(), AgentError> {
         self.agent_resize(width, height)
     }
+}
+
+fn heard(sound: SoundCount) -> Sound {
+    Sound { packets: sound.packets, bytes: sound.bytes }
 }
 
 /// What lies left of or above the surface is cut off.

@@ -1,7 +1,7 @@
 //! The argv of a plan. Pure; knows QEMU's syntax and nothing about where values come from.
 //!
 //! Order: machine and accelerator, what holds for any machine, CPU and memory, storage (firmware first),
-//! network, display and SPICE, QMP before serial, a tablet, the name last.
+//! network, display and SPICE, QMP before serial, a tablet, the agent's port, sound, the name last.
 //!
 //! Commas: paths given by users appear only where QEMU takes a value as it is (`-bios`, `-kernel`) or inside
 //! JSON. Names and types that land in comma-separated lists were checked when the profile was read.
@@ -59,6 +59,16 @@ pub(super) fn render(
     if profile.tablet {
         argv.option("-device", format!("{USB_CONTROLLER},id=usb0"));
         argv.option("-device", format!("{TABLET},id=tablet0,bus=usb0.0"));
+    }
+    if profile.agent {
+        argv.option("-device", "virtio-serial-pci,id=virtio-serial0");
+        argv.option("-chardev", "spicevmc,id=vdagent,name=vdagent");
+        argv.option("-device", "virtserialport,bus=virtio-serial0.0,chardev=vdagent,name=com.redhat.spice.0");
+    }
+    if profile.audio {
+        argv.option("-audiodev", "spice,id=audio0");
+        argv.option("-device", "intel-hda,id=sound0");
+        argv.option("-device", "hda-duplex,bus=sound0.0,audiodev=audio0");
     }
     argv.option("-name", format!("guest={}", profile.name));
     argv.0

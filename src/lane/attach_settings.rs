@@ -121,6 +121,8 @@ pub struct AttachSettings {
     pub qmp: Option<Configured<PathBuf>>,
     /// Whether the guest draws a visual digest.
     pub digest: bool,
+    /// Whether the guest runs a SPICE agent.
+    pub agent: bool,
     /// What must hold before the lane is ready; what needs a wire that is not configured is left out.
     pub gates: Vec<Gate>,
     /// Which QMP commands scenarios may send.
@@ -149,6 +151,7 @@ impl AttachSettings {
             qmp: in_environment(QMP, environment.qmp.clone())
                 .or_else(|| in_profile("qmp", path(profile.qmp.as_ref()))),
             digest: profile.digest,
+            agent: profile.agent,
             gates: profile.gates.clone(),
             qmp_allow: profile.qmp_allow.clone(),
         };
@@ -165,6 +168,7 @@ impl AttachSettings {
             (Capability::Mouse, has_console),
             (Capability::Screen, has_console),
             (Capability::Digest, has_console && self.digest),
+            (Capability::Agent, has_console && self.agent),
             (Capability::Serial, self.serial_log.is_some()),
             (Capability::Qmp, self.qmp.is_some()),
         ];
@@ -188,10 +192,18 @@ impl AttachSettings {
     fn remedy(&self, missing: Capability) -> String {
         let has_console = !self.consoles.is_empty();
         match missing {
+            Capability::Agent if has_console => {
+                "set `enabled = true` under `[agent]` in the profile, if the guest runs a SPICE agent"
+                    .to_owned()
+            }
             Capability::Digest if has_console => {
                 "set `digest = true` under `[oracle]` in the profile, if the guest draws one".to_owned()
             }
-            Capability::Digest | Capability::Keyboard | Capability::Mouse | Capability::Screen => {
+            Capability::Agent
+            | Capability::Digest
+            | Capability::Keyboard
+            | Capability::Mouse
+            | Capability::Screen => {
                 format!("set {SPICE} or {VV}, or `spice` or `vv` under `[attach]` in the profile")
             }
             Capability::Serial => {
@@ -269,6 +281,7 @@ mod tests {
             qmp: None,
             control_socket: None,
             digest: true,
+            agent: false,
             gates: vec![gate(GateKind::SpiceSurface), gate(GateKind::Digest), gate(GateKind::Qmp)],
             qmp_allow: QmpAllow::default(),
             canonical: String::new(),

@@ -60,6 +60,8 @@ impl EndClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
+    /// There is a wire to an agent in the guest.
+    Agent,
     /// The guest paints a visual digest.
     Digest,
     /// Keys can be sent.
@@ -78,12 +80,21 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Digest, Self::Keyboard, Self::Mouse, Self::Qmp, Self::Screen, Self::Serial, Self::Snapshot];
+    pub const ALL: [Self; 8] = [
+        Self::Agent,
+        Self::Digest,
+        Self::Keyboard,
+        Self::Mouse,
+        Self::Qmp,
+        Self::Screen,
+        Self::Serial,
+        Self::Snapshot,
+    ];
 
     /// The name used in `needs`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Agent => "agent",
             Self::Keyboard => "keyboard",
             Self::Mouse => "mouse",
             Self::Screen => "screen",

@@ -813,6 +813,7 @@ fn capabilities(profile: &QemuProfile, warmable: &Warmable) -> Vec<Capability> {
     let mut all = vec![Capability::Keyboard, Capability::Mouse, Capability::Qmp];
     all.extend((profile.display != Display::None).then_some(Capability::Screen));
     all.extend(profile.serial_log.then_some(Capability::Serial));
+    all.extend(profile.agent.then_some(Capability::Agent));
     all.extend(profile.digest.then_some(Capability::Digest));
     all.extend(warmable.possible.then_some(Capability::Snapshot));
     all.sort();

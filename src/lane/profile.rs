@@ -70,6 +70,10 @@ pub struct QemuProfile {
     pub serial_log: bool,
     /// `[input] tablet`: whether the machine has a pointer that takes absolute positions; default `false`.
     pub tablet: bool,
+    /// `[agent] enabled`: whether the machine has a port for a SPICE agent in its guest; default `false`.
+    pub agent: bool,
+    /// `[audio] enabled`: whether the machine has a sound card; default `false`.
+    pub audio: bool,
     /// `[reset] policy`: what a reset by the guest does.
     pub reset: ResetPolicy,
     /// `[oracle] digest`: whether the guest draws a visual digest; default `false`.
@@ -104,6 +108,8 @@ pub struct AttachProfile {
     pub qmp: Option<String>,
     /// `[attach] control_socket`: absolute path of a control socket; environment `BACKSTAFF_CONTROL_SOCKET`.
     pub control_socket: Option<String>,
+    /// `[agent] enabled`: whether the guest runs a SPICE agent; default `false`.
+    pub agent: bool,
     /// `[oracle] digest`: whether the guest draws a visual digest; default `false`.
     pub digest: bool,
     /// `[[gate]]`; by default a first surface, then a first digest if there is one.

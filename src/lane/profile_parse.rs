@@ -75,6 +75,8 @@ fn qemu(
         spice: spice(raw.spice)?,
         serial_log: raw.serial.log,
         tablet: raw.input.tablet,
+        agent: raw.agent.enabled,
+        audio: raw.audio.enabled,
         reset: raw.reset.policy,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
@@ -114,6 +116,7 @@ fn attach(
         serial_log: path(raw.attach.serial_log)?,
         qmp: path(raw.attach.qmp)?,
         control_socket: path(raw.attach.control_socket)?,
+        agent: raw.agent.enabled,
         digest: *raw.oracle.digest.get_ref(),
         gates: Vec::new(),
         qmp_allow: qmp_allow(raw.qmp)?,
@@ -225,8 +228,9 @@ fn attach_form(profile: &AttachProfile, mut form: Form) -> String {
 // ---- shapes as written -------------------------------------------------------------------------------------
 
 /// Top-level keys that describe a machine which is booted.
-const QEMU_ONLY: [&str; 11] = [
-    "machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "input", "reset", "warm",
+const QEMU_ONLY: [&str; 12] = [
+    "machine", "firmware", "boot", "disk", "network", "display", "spice", "serial", "input", "audio",
+    "reset", "warm",
 ];
 /// Top-level keys that describe a machine which runs already.
 const ATTACH_ONLY: [&str; 1] = ["attach"];
@@ -262,6 +266,10 @@ struct RawQemuProfile {
     #[serde(default)]
     input: RawInput,
     #[serde(default)]
+    agent: RawSwitch,
+    #[serde(default)]
+    audio: RawSwitch,
+    #[serde(default)]
     reset: RawReset,
     #[serde(default)]
     oracle: RawOracle,
@@ -284,6 +292,8 @@ struct RawAttachProfile {
     allow_outside: bool,
     #[serde(default)]
     attach: RawAttach,
+    #[serde(default)]
+    agent: RawSwitch,
     #[serde(default)]
     oracle: RawOracle,
     #[serde(default)]
@@ -415,6 +425,13 @@ struct RawNetwork {
 #[serde(deny_unknown_fields, default)]
 struct RawInput {
     tablet: bool,
+}
+
+/// What a machine has or has not.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawSwitch {
+    enabled: bool,
 }
 
 #[derive(Deserialize, Default)]

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use visual_digest::ChannelHashes;
 
 use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
 use super::records::new_records;
-use crate::console::agent::{AgentEvent, Selection, capability_names};
+use crate::console::agent::{AgentEvent, Selection, capability_names, hash};
 use crate::console::{Area, Console, ConsoleEvent, LockLights};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
@@ -274,8 +273,7 @@ fn agent_body(event: AgentEvent) -> Body {
             clipboard("withdrawn", selection, Vec::new(), None, None, None)
         }
         AgentEvent::Fetched { selection, data: Ok(data) } => {
-            let hash = format!("sha256:{:x}", Sha256::digest(&data));
-            clipboard("fetched", selection, Vec::new(), count(data.len()), Some(hash), None)
+            clipboard("fetched", selection, Vec::new(), count(data.len()), Some(hash(&data)), None)
         }
         AgentEvent::Fetched { selection, data: Err(why) } => {
             clipboard("not_fetched", selection, Vec::new(), None, None, Some(why.to_string()))

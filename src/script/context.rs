@@ -135,7 +135,7 @@ impl Context {
     /// Lets all that the machine said up to `cursor` lie behind: it was put back, or began anew.
     pub(super) fn begin_anew(&self, cursor: Cursor) {
         let mut state = self.state();
-        for source in [Source::Qmp, Source::Serial, Source::Screen, Source::Digest] {
+        for source in [Source::Qmp, Source::Serial, Source::Screen, Source::Digest, Source::Agent] {
             state.cursors[source as usize] = cursor;
         }
         state.machine_since = cursor;

@@ -218,7 +218,7 @@ fn lights_in(event: &Event) -> Option<LockLights> {
 }
 
 fn lights_seen(events: &[Arc<Event>]) -> String {
-    match events.iter().filter_map(|event| lights_in(event)).last() {
+    match events.iter().filter_map(|event| lights_in(event)).next_back() {
         Some(LockLights { caps, num, scroll }) => {
             format!("the lights are caps = {caps}, num = {num}, scroll = {scroll}")
         }

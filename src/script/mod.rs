@@ -4,6 +4,7 @@
 //! [`sandbox`] is what a stranger's script may do, [`failure`] why a script stopped; the rest are the bindings, one
 //! file per object a script holds. Nothing here provisions a machine or writes to the terminal.
 
+mod agent;
 mod attempt;
 mod console_call;
 mod context;

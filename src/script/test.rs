@@ -10,6 +10,7 @@ use mlua::{
 };
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::agent::AgentSkin;
 use super::context::{Context, Scope, caller, millis};
 use super::expect::ExpectSkin;
 use super::failure::{Failure, FailureKind};
@@ -39,6 +40,7 @@ impl UserData for TestSkin {
         fields.add_field_method_get("digest", |_, _| Ok(DigestSkin));
         fields.add_field_method_get("serial", |_, _| Ok(SerialSkin));
         fields.add_field_method_get("screen", |_, _| Ok(ScreenSkin));
+        fields.add_field_method_get("agent", |_, _| Ok(AgentSkin));
         fields.add_field_method_get("lane", |_, _| Ok(LaneSkin));
         fields.add_field_method_get("params", |lua, _| {
             let params =
@@ -57,6 +59,7 @@ impl UserData for TestSkin {
                 "digest",
                 "serial",
                 "screen",
+                "agent",
                 "lane",
                 "params",
                 "step",

@@ -30,7 +30,7 @@ pub mod vv;
 pub mod wire;
 
 pub use address::{ConnectionTarget, TargetError, TlsEndpoint};
-pub use channel::{AgentError, AgentEvent, AgentState, NotFetched, capability_names};
+pub use channel::{AgentError, AgentEvent, AgentState, NotFetched, SoundCount, capability_names};
 pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
 pub use limits::Limits;
 pub use link::LinkError;

@@ -274,10 +274,13 @@ pub struct Session {
     inner: Arc<Inner>,
 }
 
+/// The main channel, and the way to its task.
+pub(super) type MainHandle = (Arc<Mutex<MainChannel>>, mpsc::UnboundedSender<Request<MainChannel>>);
+
 /// The open channels, as the supervisor hands them over.
 #[derive(Default)]
 pub(super) struct Channels {
-    pub(super) main: Option<(Arc<Mutex<MainChannel>>, mpsc::UnboundedSender<Request<MainChannel>>)>,
+    pub(super) main: Option<MainHandle>,
     pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
     pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
     pub(super) cursors: BTreeMap<u8, Arc<Mutex<CursorChannel>>>,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::{
     BaseEvent, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, InputsChannel, InputsEvent,
-    Machine, MainChannel, MainEvent,
+    Machine, MainChannel, MainEvent, PlaybackChannel,
 };
 use super::driver::{ChannelEnd, Request, chain, drive, wait_until};
 use super::link::{LinkRequest, PendingLink};
@@ -92,6 +92,7 @@ impl Supervisor {
             match channel.channel_type {
                 ChannelType::DISPLAY => self.spawn_display(opener),
                 ChannelType::INPUTS => self.spawn_inputs(opener),
+                ChannelType::PLAYBACK => self.spawn_playback(opener),
                 _ => self.spawn_cursor(opener),
             }
         }
@@ -106,6 +107,7 @@ impl Supervisor {
                     channels.counted.push((channel, machine));
                     channels.inputs = Some(requests);
                 }
+                Opened::Playback(channel, machine) => channels.counted.push((channel, machine)),
                 Opened::Cursor(channel, machine) => {
                     channels.counted.push((channel, Arc::clone(&machine) as _));
                     channels.cursors.insert(channel.id, machine);
@@ -236,6 +238,27 @@ impl Supervisor {
         });
     }
 
+    fn spawn_playback(&mut self, opener: Opener) {
+        let (events, cancel) = (self.events.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let Opener { options, session_id, channel, opened } = opener;
+            let stream = match link(&options, session_id, channel).await {
+                Ok(stream) => stream,
+                Err(error) => return refuse(opened, channel, error),
+            };
+            let machine = Arc::new(Mutex::new(PlaybackChannel::new()));
+            let _ = opened.send(Ok(Opened::Playback(channel, Arc::clone(&machine))));
+            let sink = |batch: Vec<BaseEvent>| {
+                for event in batch {
+                    let _ = events.send(base_event(channel, event));
+                }
+            };
+            let end =
+                drive(stream, &machine, options.limits.message_bytes, no_requests(), sink, cancel).await;
+            (channel, end)
+        });
+    }
+
     /// Waits for all tasks. The end of main ends the session.
     async fn serve(&mut self) -> CloseReason {
         /// A machine that ends closes its channels in any order; only what outlasts this is a channel's own end.
@@ -296,6 +319,7 @@ enum Opened {
     Display(ChannelId, Arc<Mutex<DisplayChannel>>),
     Inputs(ChannelId, Arc<Mutex<InputsChannel>>, mpsc::UnboundedSender<Request<InputsChannel>>),
     Cursor(ChannelId, Arc<Mutex<CursorChannel>>),
+    Playback(ChannelId, Arc<Mutex<PlaybackChannel>>),
 }
 
 fn refuse(
@@ -344,12 +368,12 @@ fn no_requests<M>() -> mpsc::UnboundedReceiver<Request<M>> {
     mpsc::unbounded_channel().1
 }
 
-/// Displays with their cursors, and the first inputs channel: an open channel that nobody reads blocks the machine.
+/// Displays with their cursors, sound, and the first inputs channel: an open channel that nobody reads blocks the machine.
 fn wanted(listed: &[ChannelId]) -> Vec<ChannelId> {
     let mut wanted: Vec<ChannelId> = Vec::new();
     for channel in listed {
         let is_wanted = match channel.channel_type {
-            ChannelType::DISPLAY | ChannelType::CURSOR => !wanted.contains(channel),
+            ChannelType::DISPLAY | ChannelType::CURSOR | ChannelType::PLAYBACK => !wanted.contains(channel),
             ChannelType::INPUTS => !wanted.iter().any(|w| w.channel_type == ChannelType::INPUTS),
             _ => false,
         };

@@ -282,7 +282,7 @@ impl Agent {
                     return self.left_out.push("clipboard data that nobody asked for".to_owned());
                 }
                 let data = match kind {
-                    ClipboardKind::TEXT => Ok(self.from_guest(data)),
+                    ClipboardKind::TEXT => Ok(self.plain_text(data)),
                     _ => Err(NotFetched::Refused),
                 };
                 self.end_fetch(selection, data);
@@ -328,7 +328,7 @@ impl Agent {
     fn hand_over(&mut self, selection: Selection, kind: ClipboardKind) {
         let text = self.ours.get(&selection).filter(|_| kind == ClipboardKind::TEXT).cloned();
         let (kind, data) = match text {
-            Some(text) => (kind, self.for_guest(&text)),
+            Some(text) => (kind, self.guest_text(&text)),
             None => (ClipboardKind::NONE, Vec::new()),
         };
         if self.send(&AgentMessage::Clipboard { selection, kind, data: &data }) && kind == ClipboardKind::TEXT
@@ -369,7 +369,7 @@ impl Agent {
     }
 
     /// Text with the line ends that the guest wants.
-    fn for_guest(&self, text: &[u8]) -> Vec<u8> {
+    fn guest_text(&self, text: &[u8]) -> Vec<u8> {
         if !self.state.has(capability::GUEST_LINEEND_CRLF) {
             return text.to_vec();
         }
@@ -384,7 +384,7 @@ impl Agent {
     }
 
     /// The guest's text with plain line ends.
-    fn from_guest(&self, text: &[u8]) -> Arc<[u8]> {
+    fn plain_text(&self, text: &[u8]) -> Arc<[u8]> {
         if !self.state.has(capability::GUEST_LINEEND_CRLF) {
             return text.into();
         }

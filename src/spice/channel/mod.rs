@@ -1,9 +1,9 @@
-//! The state machines of the four channels a console needs.
+//! The state machines of the channels a console needs.
 //!
 //! INVARIANT: pure. A channel is fed whole messages and the time, and drained of frames to send and of
 //! events; the caller moves the bytes. Everything can be played with a `Vec<u8>` and an invented `Instant`.
 //!
-//! [`Machine`] is what all four have in common. Start with [`MainChannel`] (what a session is) or
+//! [`Machine`] is what they have in common. Start with [`MainChannel`] (what a session is) or
 //! [`DisplayChannel`] (where pixels come from).
 
 mod agent;
@@ -12,6 +12,7 @@ mod cursor;
 mod display;
 mod inputs;
 mod main;
+mod playback;
 mod reports;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use cursor::{CursorChannel, CursorState};
 pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions, Monitor};
 pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError, Motion};
 pub use main::{MainChannel, MainEvent};
+pub use playback::PlaybackChannel;
 
 use super::surface::DrawError;
 use super::wire::WireError;
@@ -97,8 +99,19 @@ pub struct Counters {
     pub draws: BTreeMap<&'static str, u64>,
     /// Images in them by SPICE type name.
     pub images: BTreeMap<&'static str, u64>,
+    /// Packets of sound by mode.
+    pub sounds: BTreeMap<&'static str, SoundCount>,
     /// What was received but left out.
     pub unsupported: BTreeMap<String, u64>,
+}
+
+/// How much sound came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SoundCount {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their samples.
+    pub bytes: u64,
 }
 
 impl Counters {

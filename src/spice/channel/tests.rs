@@ -8,6 +8,7 @@ use super::inputs::Motion;
 use super::{
     BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions,
     InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent, Monitor,
+    PlaybackChannel, SoundCount,
 };
 use crate::spice::limits::Limits;
 use crate::spice::surface::DrawError;
@@ -30,7 +31,7 @@ use crate::spice::wire::inputs::client::{
 use crate::spice::wire::link::{Capabilities, ChannelId, ChannelType};
 use crate::spice::wire::main::client::{AttachChannels, MigrateConnectError, MouseModeRequest};
 use crate::spice::wire::types::{Clip, Point16, QMask, Rect, RopDescriptor};
-use crate::spice::wire::{Message, cursor, inputs, main};
+use crate::spice::wire::{Message, cursor, inputs, main, playback};
 
 /// A client's machine and the server's side of the wire.
 struct Pair<M> {
@@ -584,4 +585,21 @@ fn a_wish_for_lights_is_one_message() {
     let mut pair = Pair::new(InputsChannel::new());
     pair.client.set_modifiers(6);
     assert_eq!(pair.received(), [(103, vec![6, 0])]);
+}
+
+#[test]
+fn sound_is_counted_by_mode() {
+    let mut pair = Pair::new(PlaybackChannel::new());
+    pair.send(&playback::Mode { time: 0, mode: playback::mode::RAW, data: Rest(&[]) });
+    pair.send(&playback::Start { channels: 2, format: 1, frequency: 48_000, time: 0 });
+    pair.send(&playback::Data { time: 1, data: Rest(&[0; 100]) });
+    pair.send(&playback::Data { time: 2, data: Rest(&[0; 20]) });
+    pair.send(&playback::Mode { time: 3, mode: playback::mode::OPUS, data: Rest(&[]) });
+    pair.send(&playback::Data { time: 4, data: Rest(&[0; 7]) });
+    pair.send(&playback::Stop {});
+    let sounds = &pair.client.counters().sounds;
+    let wanted =
+        [("OPUS", SoundCount { packets: 1, bytes: 7 }), ("RAW", SoundCount { packets: 2, bytes: 120 })];
+    assert_eq!(sounds.clone().into_iter().collect::<Vec<_>>(), wanted);
+    assert_eq!(pair.events(), []);
 }

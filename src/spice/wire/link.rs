@@ -92,6 +92,8 @@ impl ChannelType {
     pub const INPUTS: Self = Self(3);
     /// The pointer's shape.
     pub const CURSOR: Self = Self(4);
+    /// Sound of the guest's.
+    pub const PLAYBACK: Self = Self(5);
 }
 
 impl fmt::Display for ChannelType {

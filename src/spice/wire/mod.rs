@@ -20,6 +20,7 @@ pub mod image;
 pub mod inputs;
 pub mod link;
 pub mod main;
+pub mod playback;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod types;

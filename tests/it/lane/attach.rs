@@ -30,6 +30,7 @@ fn console(source: ConsoleSource) -> AttachSettings {
         passwords: Vec::new(),
         serial_log: None,
         qmp: None,
+        agent: false,
         digest: false,
         gates: vec![Gate { kind: GateKind::SpiceSurface, timeout: PATIENCE }],
         qmp_allow: QmpAllow::default(),

@@ -121,3 +121,23 @@ async fn a_head_that_is_not_switched_on_is_no_head() {
         .await;
     machine.ends().await;
 }
+
+/// Nobody plays here, but the channel is there for who does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_card_has_a_channel_that_is_read() {
+    let profile = lane("[audio]\nenabled = true\n[agent]\nenabled = true");
+    let Some(machine) = Machine::with_profile(&profile, &rom()).await else { return };
+    machine
+        .plays(
+            r#"
+            t:eventually(function() return t.screen:stats().channels["playback 0"].messages >= 1 end, { timeout = 20 })
+            expect(t.screen:stats()):matches { sounds = {}, left_out = {} }
+            expect(t.agent:is_connected()):equals(false)
+            local ok, err = pcall(t.agent.copy, t.agent, "nobody takes it")
+            expect({ ok, err.kind }):equals { false, "script" }
+            expect(err.message):matches(pattern("no guest agent is connected"))
+            "#,
+        )
+        .await;
+    machine.ends().await;
+}

@@ -5,6 +5,7 @@
     reason = "these are tests, also where they are helpers and async functions"
 )]
 
+mod agent;
 mod argv;
 mod attach;
 mod console;

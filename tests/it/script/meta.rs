@@ -54,7 +54,7 @@ async fn a_running_scenario_finds_every_name() {
     let mut script = String::from(
         "local caught = select(2, pcall(function() t.serial:wait_for(1) end))\n\
          local objects = { Test = t, Task = t:spawn(function() end), Keyboard = t.keyboard, Mouse = t.mouse,\n\
-           Digest = t.digest, Serial = t.serial, Screen = t.screen, Lane = t.lane, Expect = expect(1), Error = caught, Matcher = any }\n",
+           Digest = t.digest, Serial = t.serial, Screen = t.screen, Agent = t.agent, Lane = t.lane, Expect = expect(1), Error = caught, Matcher = any }\n",
     );
     for (class, members) in &meta.members {
         script.push_str(&format!("expect(type(objects.{class})):equals('userdata')\n"));
