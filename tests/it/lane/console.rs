@@ -114,7 +114,8 @@ async fn a_head_that_is_not_switched_on_is_no_head() {
         .plays(
             r#"
             expect(#t.screen:heads()):equals(1)
-            expect(t.screen:stats().channels["display 1"]):matches { messages = at_least(1), draws = {} }
+            while t.screen:stats().channels["display 1"].messages == 0 do t:sleep(0.02) end
+            expect(t.screen:stats().channels["display 1"]):matches { draws = {} }
             expect(t.screen:cursor { head = 1 }):matches { visible = any }
             "#,
         )

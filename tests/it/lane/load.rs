@@ -164,7 +164,7 @@ impl Typist {
     fn records(&self) -> Vec<(Duration, Record)> {
         let events = self.journal.after(Source::Digest, Cursor::default());
         let records = events.iter().filter_map(|event| match &event.body {
-            Body::DigestRecord { record, .. } => Some((event.at(), record.clone())),
+            Body::DigestRecord { record, .. } => Some((event.at(), *record)),
             _ => None,
         });
         records.collect()

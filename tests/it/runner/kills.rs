@@ -117,7 +117,8 @@ fn qemu_while_it_is_saved() {
     assert_eq!(journal.matches("\"state\":\"starting\"").count(), 2, "it was booted anew");
     let lane = lab.attempt();
     let given_up = fs::read_to_string(lane.join("given-up-serial.log")).unwrap();
-    assert_eq!(given_up, fs::read_to_string(lane.join("serial.log")).unwrap());
+    // As far as it had come when it was killed.
+    assert!("rom: one line\r\nrom: login: ".starts_with(&given_up), "{given_up:?}");
     let _ = fs::remove_file(lane.join("../once"));
 }
 

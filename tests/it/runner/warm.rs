@@ -64,6 +64,10 @@ fn a_scenario_and_a_run_can_ask_for_a_boot() {
 #[test]
 fn what_is_damaged_foreign_or_stale_costs_a_boot_and_is_saved_anew() {
     let Some(lab) = Lab::with_rom("a damaged saved machine") else { return };
+    // So that there is a serial log to damage.
+    let gate = "\n[[gate]]\nkind = \"serial-line\"\npattern = \"one line\"\ntimeout = 20\n";
+    let lane = fs::read_to_string(lab.path("lanes/rom.toml")).unwrap() + gate;
+    let lab = lab.file("lanes/rom.toml", &lane);
     let lab = lab.scenario("", "t.serial:wait_for('one line')");
     let _ = lab.run(&["run", "a.lua"]).exits_with(0);
     let flip = |path: &Path| {
