@@ -11,7 +11,7 @@ const GOAL_BYTES: u64 = 4 << 20;
 
 pub(crate) fn run(report: &mut Report) {
     let load =
-        Load { lanes: report.samples(64), keys: report.samples(180), period: Duration::from_millis(100) };
+        Load { lanes: report.samples(64), keys: report.samples(60), period: Duration::from_millis(100) };
     let outcome = runtime().block_on(type_into_all(load));
     let mut latencies = Samples::default();
     outcome.latencies.iter().for_each(|latency| latencies.push(*latency, 1));
