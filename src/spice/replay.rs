@@ -1,6 +1,6 @@
 //! A recording through the same state machines that a session has, without a network.
 //!
-//! INVARIANT: pure. [`Player`] is fed the entries of a [`Reader`](super::recording::Reader) one by one; what the
+//! INVARIANT: pure. [`Player`] is fed the entries of a [`Reader`] one by one; what the
 //! channels want to send goes nowhere.
 
 use std::collections::BTreeMap;

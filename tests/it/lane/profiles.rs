@@ -17,6 +17,7 @@ use proptest::prelude::*;
 
 use serde_json::{Map, Value, json};
 
+use super::somebody::free_port;
 use super::support::{PATIENCE, boardless, connect, platform_or_skip, root, spawn};
 
 /// Texts that extend one another, the profile's own first, as if they lay in a project that is nowhere on this host.
@@ -538,10 +539,6 @@ async fn qemu_accepts_the_argvs_of_the_golden_profiles() {
         let profile = Profile::parse(name, &text, &file, project.path()).unwrap().qemu().unwrap();
         start_and_quit(&profile, &platform).await;
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A disk image of 1 MiB as QEMU itself makes it.

@@ -1,6 +1,7 @@
 //! A machine that somebody else has booted and goes on owning: nothing in it was planned by a lane.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use backstaff::lane::Platform;
 use backstaff::lane::process::{QemuProcess, SpawnOptions};
@@ -131,10 +132,13 @@ pub(crate) fn tcp_with_ticket() -> (String, u16) {
     (format!("port={port},addr=127.0.0.1,password-secret=ticket"), port)
 }
 
-/// A port of 127.0.0.1 that nobody has, for now.
+/// A port of 127.0.0.1 that nobody has, for now: never one that is given to who asks for any, or twice by this process.
 pub(crate) fn free_port() -> u16 {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probe.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    std::iter::repeat_with(|| 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 /// A file in the machine's folder, or anywhere.
