@@ -161,6 +161,7 @@ fn exact_matcher(wanted: &Json) -> Matcher {
         Json::Object(fields) => {
             Matcher::Record(fields.iter().map(|(key, field)| (key.clone(), exact_matcher(field))).collect())
         }
+        Json::Null => Matcher::Absent,
         other => Matcher::Equals(other.clone()),
     }
 }

@@ -102,6 +102,20 @@ async fn a_missed_expectation_fails_the_scenario_even_when_caught() {
 }
 
 #[tokio::test]
+async fn nothing_equals_nothing_and_only_that() {
+    let outcome =
+        TestMachine::new().run("expect(nil):equals(nil)\nexpect({ a = 1 }):equals { a = 1, b = nil }").await;
+    assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
+    for (script, wanted) in [
+        ("expect(false):equals(nil)", "wanted nothing, got false"),
+        ("expect(nil):equals(1)", "wanted 1, got nil"),
+    ] {
+        let failure = failure(TestMachine::new().run(script).await);
+        assert!(failure.message.contains(wanted), "{}", failure.message);
+    }
+}
+
+#[tokio::test]
 async fn check_goes_on_and_counts() {
     let machine = TestMachine::new();
     let outcome = machine.run("t:check(1):equals(2)\nt:check('a'):equals('b')\nt:log('went on')").await;
