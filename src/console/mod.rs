@@ -58,6 +58,10 @@ pub trait Console: Send + Sync {
     /// `look` must be short.
     fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool;
 
+    /// The screen was looked at after every [`ConsoleEvent::Drawn`] up to this batch, and will be: what is drawn next waits
+    /// for that, though not for long. `None`: nobody looks any more.
+    fn look_up_to(&self, _batch: Option<u64>) {}
+
     /// Whether a screen that is taken away and given back, as large as before, keeps its pixels. While a machine is put
     /// back to a snapshot it must; a console on which that cannot happen has nothing to do.
     fn hold_screen(&self, _holds: bool) {}
@@ -145,6 +149,8 @@ pub enum ConsoleEvent {
         area: Area,
         /// When the bytes arrived.
         at: Instant,
+        /// See [`Console::look_up_to`].
+        batch: u64,
     },
     /// The guest's lock lights are like this from now on.
     Lights(LockLights),

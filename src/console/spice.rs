@@ -173,6 +173,10 @@ impl Console for SpiceConsole {
         looked == Some(true)
     }
 
+    fn look_up_to(&self, batch: Option<u64>) {
+        self.session.look_up_to(batch);
+    }
+
     fn hold_screen(&self, holds: bool) {
         self.session.hold_screen(holds);
     }
@@ -319,9 +323,9 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
             ConsoleEvent::SurfaceCreated { surface_id, primary, width, height }
         }
         SessionEvent::SurfaceDestroyed { surface_id, .. } => ConsoleEvent::SurfaceDestroyed { surface_id },
-        SessionEvent::Drawn { channel_id, surface_id, rect, at } => {
+        SessionEvent::Drawn { channel_id, surface_id, rect, at, batch } => {
             let (primary, area) = (primary == Some((channel_id, surface_id)), area_of(rect));
-            ConsoleEvent::Drawn { surface_id, primary, area, at }
+            ConsoleEvent::Drawn { surface_id, primary, area, at, batch }
         }
         SessionEvent::Notice { severity, text } => {
             ConsoleEvent::Notice { text: format!("server says ({severity:?}): {text}") }

@@ -32,7 +32,12 @@ pub fn spawn(
         lane_cursor: Cursor::default(),
         is_put_back: false,
         draws: BTreeMap::new(),
+        batch: 0,
     };
+    if has_digest {
+        // No digest may be painted over before it was seen.
+        watcher.console.look_up_to(Some(0));
+    }
     tokio::spawn(watcher.run(events))
 }
 
@@ -48,6 +53,8 @@ struct Watcher {
     is_put_back: bool,
     /// Draws not yet in the journal, by surface.
     draws: BTreeMap<u32, Draws>,
+    /// The last batch of draws that was taken note of.
+    batch: u64,
 }
 
 struct Draws {
@@ -97,6 +104,9 @@ impl Watcher {
             if let Some(area) = drawn {
                 self.look(|watch, now, frame| watch.handle_draw(now, frame, area));
             }
+            if self.digest.is_some() {
+                self.console.look_up_to(Some(self.batch));
+            }
             self.flush_draws(|draws, now| draws.due <= now);
             if closed {
                 break;
@@ -108,7 +118,8 @@ impl Watcher {
     /// Returns the changed part of the screen.
     fn handle_event(&mut self, event: ConsoleEvent) -> Option<Area> {
         let body = match event {
-            ConsoleEvent::Drawn { surface_id, primary, area, .. } => {
+            ConsoleEvent::Drawn { surface_id, primary, area, batch, .. } => {
+                self.batch = batch;
                 self.note_draw(surface_id, area);
                 return primary.then_some(area);
             }
@@ -240,6 +251,12 @@ impl Watcher {
             let body = Body::DigestRecord { record, frame_counter: digest.frame_counter };
             self.journal.append(Source::Digest, body);
         }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.console.look_up_to(None);
     }
 }
 

@@ -271,6 +271,9 @@ pub enum AddressError {
         /// The nearest known one.
         near: Option<&'static str>,
     },
+    /// A NUL in the path, which no file can have.
+    #[error("the path of the socket holds a NUL character")]
+    Nul,
     /// A part of the query that is no `key=value`.
     #[error("a part of the query has no `=`")]
     NoValue,
@@ -370,6 +373,9 @@ fn unix(path: String, query: Query) -> Result<ConnectionTarget, AddressError> {
     }
     if !path.starts_with('/') {
         return Err(AddressError::RelativePath);
+    }
+    if path.contains('\0') {
+        return Err(AddressError::Nul);
     }
     let plain = Some(Endpoint::Unix(PathBuf::from(path)));
     Ok(ConnectionTarget { plain, password: query.password, ..ConnectionTarget::default() })
@@ -608,6 +614,7 @@ mod tests {
             ("a host:5900", AddressError::HostCharacter { got: ' ' }),
             ("ho\u{7}st:5900", AddressError::HostCharacter { got: '\u{7}' }),
             ("spice+unix://run/s", AddressError::RelativePath),
+            ("spice+unix:///run/s\0", AddressError::Nul),
             ("spice+tls://host", AddressError::NoPort),
             ("spice+tls://host:1?port=2", AddressError::Key { key: "port".to_owned(), near: None }),
             ("spice+tls://host:1?tls-port=2", AddressError::Twice { key: "tls-port" }),

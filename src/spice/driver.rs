@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
@@ -12,6 +13,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{ChannelError, Machine};
+use super::pace::{Look, Pace};
 use super::recorder::Tap;
 use super::transport::Stream;
 use super::wire::header::{Frame, HeaderForm, MiniHeader};
@@ -55,19 +57,22 @@ pub(super) struct Intake {
     pub(super) message_limit: u32,
     /// Where it is recorded.
     pub(super) tap: Option<Tap>,
+    /// Who looks at what is drawn.
+    pub(super) pace: Arc<Pace>,
 }
 
 /// How long a cancelled channel waits for the server to take it in.
 const ESTABLISH_GRACE: Duration = Duration::from_secs(2);
 
 /// Moves bytes until the channel ends. A cancelled channel ends once it is established. `sink` gets the events of each
-/// batch, after the batch's last message has been applied and the machine is unlocked.
+/// batch, after the batch's last message has been applied and the machine is unlocked; where it returns a
+/// [`Look`], nothing more is read before that.
 pub(super) async fn drive<M: Machine>(
     stream: Stream,
     machine: &Mutex<M>,
     intake: Intake,
     requests: mpsc::UnboundedReceiver<Request<M>>,
-    sink: impl FnMut(Vec<M::Event>),
+    sink: impl FnMut(Drain<'_, M::Event>) -> Option<Look>,
     cancel: CancellationToken,
 ) -> ChannelEnd {
     let inbox = Inbox::new(intake);
@@ -80,16 +85,20 @@ async fn drive_patiently<M: Machine>(
     mut inbox: Inbox,
     mut outbox: Outbox,
     mut requests: mpsc::UnboundedReceiver<Request<M>>,
-    mut sink: impl FnMut(Vec<M::Event>),
+    mut sink: impl FnMut(Drain<'_, M::Event>) -> Option<Look>,
     cancel: CancellationToken,
 ) -> ChannelEnd {
     let (mut reader, mut writer) = split(stream);
     outbox.collect(&mut *lock(machine));
     let mut last_moment: Option<tokio::time::Instant> = None;
+    let mut events = Vec::new();
+    let pace = Arc::clone(&inbox.intake.pace);
+    let mut look: Option<Look> = None;
     loop {
         // A server that does not take the answers is not listened to until it does.
-        let may_read = !outbox.is_full() && !inbox.has_more;
-        let may_feed = !outbox.is_full() && inbox.has_more;
+        let may_go_on = !outbox.is_full() && look.is_none();
+        let may_read = may_go_on && !inbox.has_more;
+        let may_feed = may_go_on && inbox.has_more;
         let late = inbox.late_at().into_iter().chain(outbox.stalled_at()).min();
         // Cancel safety: a read or write that loses the race has moved no bytes, a received request is never
         // dropped, and partial messages live in the boxes.
@@ -105,11 +114,13 @@ async fn drive_patiently<M: Machine>(
                     None => inbox.slow(),
                 };
             }
+            () = pace.looked_at(look), if look.is_some() => look = None,
             read = reader.read_buf(inbox.room()), if may_read => match read {
                 Ok(0) => return ChannelEnd::Eof,
                 Ok(_) => {
-                    if let Err(end) = take_in(machine, &mut inbox, &mut outbox, &mut sink) {
-                        return end;
+                    match take_in(machine, &mut inbox, &mut outbox, &mut events, &mut sink) {
+                        Ok(next) => look = next,
+                        Err(end) => return end,
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return ChannelEnd::Eof,
@@ -117,8 +128,9 @@ async fn drive_patiently<M: Machine>(
             },
             // What takes long is done in pieces, between which others get a turn.
             () = tokio::task::yield_now(), if may_feed => {
-                if let Err(end) = take_in(machine, &mut inbox, &mut outbox, &mut sink) {
-                    return end;
+                match take_in(machine, &mut inbox, &mut outbox, &mut events, &mut sink) {
+                    Ok(next) => look = next,
+                    Err(end) => return end,
                 }
             }
             written = writer.write(outbox.pending()), if !outbox.pending().is_empty() => match written {
@@ -147,18 +159,18 @@ fn take_in<M: Machine>(
     machine: &Mutex<M>,
     inbox: &mut Inbox,
     outbox: &mut Outbox,
-    sink: &mut impl FnMut(Vec<M::Event>),
-) -> Result<(), ChannelEnd> {
-    let (events, result) = {
+    events: &mut Vec<M::Event>,
+    sink: &mut impl FnMut(Drain<'_, M::Event>) -> Option<Look>,
+) -> Result<Option<Look>, ChannelEnd> {
+    let result = {
         let mut machine = lock(machine);
         let result = inbox.feed(&mut *machine);
         outbox.collect(&mut *machine);
-        (std::iter::from_fn(|| machine.poll_event()).collect::<Vec<_>>(), result)
+        events.extend(std::iter::from_fn(|| machine.poll_event()));
+        result
     };
-    if !events.is_empty() {
-        sink(events);
-    }
-    result
+    let look = if events.is_empty() { None } else { sink(events.drain(..)) };
+    result.map(|()| look)
 }
 
 /// Bytes received and not yet handled.
@@ -367,16 +379,21 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(300);
 
+    fn intake(message_limit: u32) -> Intake {
+        Intake { message_limit, tap: None, pace: Arc::default() }
+    }
+
     /// How a main channel ends when `server` is at the other end.
     async fn end_with<F: Future<Output = ()>>(server: impl FnOnce(UnixStream) -> F) -> ChannelEnd {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut inbox = Inbox::new(Intake { message_limit: 1 << 20, tap: None });
+        let mut inbox = Inbox::new(intake(1 << 20));
         inbox.patience = SHORT;
         let outbox = Outbox { patience: SHORT, ..Outbox::default() };
         let machine = Mutex::new(MainChannel::new());
         let (_, requests) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
-        let driven = drive_patiently(Stream::Unix(ours), &machine, inbox, outbox, requests, drop, cancel);
+        let sink = |_: Drain<'_, _>| None;
+        let driven = drive_patiently(Stream::Unix(ours), &machine, inbox, outbox, requests, sink, cancel);
         tokio::select! {
             end = driven => end,
             () = server(theirs) => panic!("the server went first"),
@@ -430,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_large_message_may_take_longer() {
-        let mut inbox = Inbox::new(Intake { message_limit: 1 << 24, tap: None });
+        let mut inbox = Inbox::new(intake(1 << 24));
         inbox.bytes = [&[4, 0][..], &(6_400_000_u32).to_le_bytes(), &[1]].concat();
         inbox.feed(&mut MainChannel::new()).unwrap();
         assert_eq!(inbox.unfinished.map(|(_, patience)| patience), Some(PATIENCE + Duration::from_secs(100)));

@@ -19,6 +19,7 @@ use super::channel::{
 use super::driver::{Intake, Request, lock};
 use super::limits::Limits;
 use super::link::LinkError;
+use super::pace::Pace;
 use super::proxy::ProxyError;
 use super::recorder::{Recorder, Tap};
 use super::recording::SessionFacts;
@@ -71,9 +72,9 @@ impl SessionOptions {
     }
 
     /// What to do with what arrives on `channel`.
-    pub(super) fn intake(&self, channel: ChannelId) -> Intake {
+    pub(super) fn intake(&self, channel: ChannelId, pace: Arc<Pace>) -> Intake {
         let tap = self.recorder.as_ref().map(|recorder| Tap::new(recorder, channel));
-        Intake { message_limit: self.limits.message_bytes, tap }
+        Intake { message_limit: self.limits.message_bytes, tap, pace }
     }
 
     /// Tells the recorder that a session begins.
@@ -141,6 +142,8 @@ pub enum SessionEvent {
         rect: Rect,
         /// When the first of the draws was received.
         at: Instant,
+        /// Rises with time; draws that the channel took in at once have the same.
+        batch: u64,
     },
     /// How the mouse works from now on.
     MouseMode {
@@ -367,6 +370,7 @@ pub(super) type MainHandle = (Arc<Mutex<MainChannel>>, mpsc::UnboundedSender<Req
 /// The open channels, as the supervisor hands them over.
 #[derive(Default)]
 pub(super) struct Channels {
+    pub(super) pace: Arc<Pace>,
     pub(super) main: Option<MainHandle>,
     pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
     pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
@@ -555,6 +559,13 @@ impl Session {
         for display in self.inner.channels.displays.values() {
             lock(display).hold_screen(holds);
         }
+    }
+
+    /// Somebody looks at the surfaces after every [`SessionEvent::Drawn`], and has done so up to this batch: from here on a
+    /// display channel draws nothing more before its last batch was looked at, for a second at the longest. `None`: nobody
+    /// looks any more.
+    pub fn look_up_to(&self, batch: Option<u64>) {
+        self.inner.channels.pace.look_up_to(batch);
     }
 
     /// What was counted so far.

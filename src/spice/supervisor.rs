@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use std::vec::Drain;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -15,6 +16,7 @@ use super::channel::{
 };
 use super::driver::{ChannelEnd, Request, chain, drive, wait_until};
 use super::link::{LinkError, LinkRequest, PendingLink};
+use super::pace::{Look, Pace};
 use super::session::{Channels, CloseReason, MovedTo, SessionError, SessionEvent, SessionOptions};
 use super::transport::{Endpoint, Stream};
 use super::wire::link::{Capabilities, ChannelId, ChannelType, LinkCode};
@@ -35,8 +37,9 @@ pub(super) async fn run(
     options.record_session();
     let options = Arc::new(options);
     let cancel_main = CancellationToken::new();
-    let moved = Arc::default();
-    let mut supervisor = Supervisor { options, events, cancel, cancel_main, moved, tasks: JoinSet::new() };
+    let pace = Arc::default();
+    let (moved, tasks) = (Arc::default(), JoinSet::new());
+    let mut supervisor = Supervisor { options, events, pace, cancel, cancel_main, moved, tasks };
     match supervisor.open().await {
         Ok(channels) => {
             // When nobody waits for the session any more its guard has cancelled it.
@@ -56,6 +59,7 @@ pub(super) async fn run(
 struct Supervisor {
     options: Arc<SessionOptions>,
     events: Events,
+    pace: Arc<Pace>,
     cancel: CancellationToken,
     /// Main closes last: QEMU crashes when it goes away while another channel is being linked.
     cancel_main: CancellationToken,
@@ -72,7 +76,7 @@ enum Setup {
 
 impl Supervisor {
     async fn open(&mut self) -> Result<Channels, SessionError> {
-        let mut channels = Channels::default();
+        let mut channels = Channels { pace: Arc::clone(&self.pace), ..Channels::default() };
         let mut setup = self.open_main(&mut channels).await?;
         let due = Instant::now() + self.options.handshake_timeout;
         let session_id = loop {
@@ -95,13 +99,16 @@ impl Supervisor {
         let mut openings = Vec::new();
         for channel in wanted {
             let (opened, opening) = oneshot::channel();
-            let opener = Opener { options: Arc::clone(&self.options), session_id, channel, opened };
+            let (options, pace) = (Arc::clone(&self.options), Arc::clone(&self.pace));
+            let opener = Opener { options, session_id, channel, pace, opened };
             openings.push(opening);
             match channel.channel_type {
                 ChannelType::DISPLAY => self.spawn_display(opener),
                 ChannelType::INPUTS => self.spawn_inputs(opener),
-                ChannelType::PLAYBACK => self.spawn_playback(opener),
-                _ => self.spawn_cursor(opener),
+                ChannelType::PLAYBACK => {
+                    self.spawn_listener(opener, PlaybackChannel::new(), Opened::Playback);
+                }
+                _ => self.spawn_listener(opener, CursorChannel::new(), Opened::Cursor),
             }
         }
         for opening in openings {
@@ -144,9 +151,10 @@ impl Supervisor {
         let (requests, requested) = mpsc::unbounded_channel();
         channels.main = Some((Arc::clone(&machine), requests));
         let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
-        let (moved, cancel_all) = (Arc::clone(&self.moved), self.cancel.clone());
+        let (moved, cancel_all, pace) =
+            (Arc::clone(&self.moved), self.cancel.clone(), Arc::clone(&self.pace));
         self.tasks.spawn(async move {
-            let sink = |batch: Vec<MainEvent>| {
+            let sink = |batch: Drain<'_, MainEvent>| {
                 for event in batch {
                     match event {
                         MainEvent::Moved(to) => {
@@ -156,8 +164,9 @@ impl Supervisor {
                         event => main_event(event, &events, &says),
                     }
                 }
+                None
             };
-            let intake = options.intake(ChannelId::MAIN);
+            let intake = options.intake(ChannelId::MAIN, pace);
             let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (ChannelId::MAIN, end)
         });
@@ -189,7 +198,7 @@ impl Supervisor {
     fn spawn_display(&mut self, opener: Opener) {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, opened } = opener;
+            let Opener { options, session_id, channel, pace, opened } = opener;
             let link = async {
                 let pending = begin(&options, session_id, channel, DisplayChannel::capabilities()).await?;
                 let display_options = DisplayOptions {
@@ -208,8 +217,12 @@ impl Supervisor {
             };
             let machine = Arc::new(Mutex::new(display));
             let _ = opened.send(Ok(Opened::Display(channel, Arc::clone(&machine))));
-            let sink = |batch| display_events(channel, batch, &events);
-            let intake = options.intake(channel);
+            let mut translated = Vec::new();
+            let sink = |batch: Drain<'_, _>| {
+                translate(channel, batch, &mut translated);
+                hand_on(&mut translated, &events, &pace)
+            };
+            let intake = options.intake(channel, Arc::clone(&pace));
             let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
             (channel, end)
         });
@@ -218,7 +231,7 @@ impl Supervisor {
     fn spawn_inputs(&mut self, opener: Opener) {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, opened } = opener;
+            let Opener { options, session_id, channel, pace, opened } = opener;
             let stream = match link(&options, session_id, channel).await {
                 Ok(stream) => stream,
                 Err(error) => return refuse(opened, channel, error),
@@ -226,57 +239,44 @@ impl Supervisor {
             let machine = Arc::new(Mutex::new(InputsChannel::new()));
             let (requests, requested) = mpsc::unbounded_channel();
             let _ = opened.send(Ok(Opened::Inputs(channel, Arc::clone(&machine), requests)));
-            let sink = |batch: Vec<InputsEvent>| {
+            let sink = |batch: Drain<'_, InputsEvent>| {
                 for event in batch {
                     let _ = events.send(match event {
                         InputsEvent::KeyModifiers(modifiers) => SessionEvent::KeyboardModifiers(modifiers),
                         InputsEvent::Base(event) => base_event(channel, event),
                     });
                 }
+                None
             };
-            let intake = options.intake(channel);
+            let intake = options.intake(channel, pace);
             let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (channel, end)
         });
     }
 
-    fn spawn_cursor(&mut self, opener: Opener) {
+    /// A channel that is only listened to, and tells nothing of its own.
+    fn spawn_listener<M: Machine<Event = BaseEvent> + Send + 'static>(
+        &mut self,
+        opener: Opener,
+        machine: M,
+        open: fn(ChannelId, Arc<Mutex<M>>) -> Opened,
+    ) {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, opened } = opener;
+            let Opener { options, session_id, channel, pace, opened } = opener;
             let stream = match link(&options, session_id, channel).await {
                 Ok(stream) => stream,
                 Err(error) => return refuse(opened, channel, error),
             };
-            let machine = Arc::new(Mutex::new(CursorChannel::new()));
-            let _ = opened.send(Ok(Opened::Cursor(channel, Arc::clone(&machine))));
-            let sink = |batch: Vec<BaseEvent>| {
+            let machine = Arc::new(Mutex::new(machine));
+            let _ = opened.send(Ok(open(channel, Arc::clone(&machine))));
+            let sink = |batch: Drain<'_, BaseEvent>| {
                 for event in batch {
                     let _ = events.send(base_event(channel, event));
                 }
+                None
             };
-            let intake = options.intake(channel);
-            let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
-            (channel, end)
-        });
-    }
-
-    fn spawn_playback(&mut self, opener: Opener) {
-        let (events, cancel) = (self.events.clone(), self.cancel.clone());
-        self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, opened } = opener;
-            let stream = match link(&options, session_id, channel).await {
-                Ok(stream) => stream,
-                Err(error) => return refuse(opened, channel, error),
-            };
-            let machine = Arc::new(Mutex::new(PlaybackChannel::new()));
-            let _ = opened.send(Ok(Opened::Playback(channel, Arc::clone(&machine))));
-            let sink = |batch: Vec<BaseEvent>| {
-                for event in batch {
-                    let _ = events.send(base_event(channel, event));
-                }
-            };
-            let intake = options.intake(channel);
+            let intake = options.intake(channel, pace);
             let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
             (channel, end)
         });
@@ -339,6 +339,7 @@ struct Opener {
     options: Arc<SessionOptions>,
     session_id: u32,
     channel: ChannelId,
+    pace: Arc<Pace>,
     opened: oneshot::Sender<Result<Opened, SessionError>>,
 }
 
@@ -497,9 +498,8 @@ fn main_event(event: MainEvent, events: &Events, setup: &mpsc::UnboundedSender<S
 }
 
 /// Translates a batch; draws of one surface that lie close together become one event.
-fn display_events(channel: ChannelId, batch: Vec<DisplayEvent>, events: &Events) {
+fn translate(channel: ChannelId, batch: Drain<'_, DisplayEvent>, translated: &mut Vec<SessionEvent>) {
     let channel_id = channel.id;
-    let mut translated: Vec<SessionEvent> = Vec::new();
     for event in batch {
         let event = match event {
             DisplayEvent::Drawn { surface_id, rect, at } => {
@@ -511,7 +511,7 @@ fn display_events(channel: ChannelId, batch: Vec<DisplayEvent>, events: &Events)
                     *last = last.union(&rect);
                     continue;
                 }
-                SessionEvent::Drawn { channel_id, surface_id, rect, at }
+                SessionEvent::Drawn { channel_id, surface_id, rect, at, batch: 0 }
             }
             DisplayEvent::SurfaceCreated { surface_id, width, height, is_primary } => {
                 SessionEvent::SurfaceCreated { channel_id, surface_id, width, height, primary: is_primary }
@@ -525,8 +525,23 @@ fn display_events(channel: ChannelId, batch: Vec<DisplayEvent>, events: &Events)
         };
         translated.push(event);
     }
-    for event in translated {
-        // The session's owner may have stopped listening.
-        let _ = events.send(event);
+}
+
+/// Sends what a display has to tell. Where something was drawn that is looked at, returns what to wait for.
+fn hand_on(translated: &mut Vec<SessionEvent>, events: &Events, pace: &Pace) -> Option<Look> {
+    let has_drawn = translated.iter().any(|event| matches!(event, SessionEvent::Drawn { .. }));
+    let mut send = |number: u64| {
+        for mut event in translated.drain(..) {
+            if let SessionEvent::Drawn { batch, .. } = &mut event {
+                *batch = number;
+            }
+            // The session's owner may have stopped listening.
+            let _ = events.send(event);
+        }
+    };
+    if has_drawn {
+        return pace.hand_on(send);
     }
+    send(0);
+    None
 }

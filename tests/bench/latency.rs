@@ -92,7 +92,7 @@ fn draw(
         console.screen.lock().unwrap().pixels[rows.clone()].copy_from_slice(&painter.pixels[rows]);
         at = Instant::now();
         let area = Area { left, top, right: left + REGION_SIZE, bottom: end };
-        events.send(ConsoleEvent::Drawn { surface_id: 0, primary: true, area, at }).unwrap();
+        events.send(ConsoleEvent::Drawn { surface_id: 0, primary: true, area, at, batch: 0 }).unwrap();
         top = end;
     }
     presses.recv_timeout(PATIENCE).unwrap().at.saturating_duration_since(at)

@@ -164,6 +164,7 @@ impl Canvas {
         for area in content.into_iter().chain(symbol) {
             self.present_area(area, platform);
         }
+        platform.finish_picture();
     }
 
     fn present_area(&mut self, area: Rect, platform: &mut impl Platform) {

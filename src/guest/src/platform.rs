@@ -16,6 +16,9 @@ pub trait Platform {
     /// Shows a piece of the screen with its top left pixel at (`x`, `y`). It lies within the screen.
     fn present(&mut self, piece: Frame<'_>, x: u32, y: u32);
 
+    /// The pieces presented since the last call are one picture, and whole: a platform may show them together.
+    fn finish_picture(&mut self) {}
+
     /// Sends text to the first serial port, or nowhere when there is none. Line ends are already CR LF.
     fn write_serial(&mut self, text: &str);
 

@@ -1,5 +1,6 @@
 //! What the guest runs on: a screen that is served, a serial port that is a file, a clock that may be fast.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -48,12 +49,12 @@ impl Machine {
     ) -> io::Result<Self> {
         let serial = File::options().append(true).create(true).open(serial_log)?;
         let board = Board {
-            display: display.clone(),
             size: Size::new(0, 0),
             serial,
             said: String::new(),
             faults: faults.clone(),
-            piece: Vec::new(),
+            pictures: VecDeque::new(),
+            strokes: Vec::new(),
             began: Instant::now(),
         };
         let period = Duration::from_millis(POLL_MS).div_f64(time_scale);
@@ -91,27 +92,23 @@ async fn play(
 ) -> MachineEnd {
     board.write_serial(BANNER);
     board.write_serial("\r\n");
-    let mut guest = {
-        let _picture = display.picture();
-        let modes = MODES.map(|(width, height)| Size::new(width, height));
-        Guest::boot(board, modes.to_vec(), TICKS_PER_MS)
-    };
+    let modes = MODES.map(|(width, height)| Size::new(width, height));
+    let mut guest = Guest::boot(board, modes.to_vec(), TICKS_PER_MS);
     let mut keyboard = Keyboard::default();
     let mut due = Instant::now();
+    let mut hands = Hands { display, inputs, keyboard: &mut keyboard, faults };
     loop {
+        hands.show(guest.platform_mut()).await;
         if let Err(error) = guest.platform_mut().flush_serial() {
             return MachineEnd::SerialLog(error.to_string());
         }
         // A host that was busy makes the guest late, as it does with any machine; no time is made up for.
         due = (due + period).max(Instant::now());
-        wait(display, inputs, &mut keyboard, faults, due).await;
-        let flow = {
-            let _picture = display.picture();
-            guest.poll(keyboard.take())
-        };
-        match flow {
+        hands.type_until(tokio::time::sleep_until(due)).await;
+        match guest.poll(hands.keyboard.take()) {
             Flow::Continue => {}
-            Flow::PowerOff | Flow::Reset => {
+            flow @ (Flow::PowerOff | Flow::Reset) => {
+                hands.show(guest.platform_mut()).await;
                 if let Err(error) = guest.platform_mut().finish_serial() {
                     return MachineEnd::SerialLog(error.to_string());
                 }
@@ -123,24 +120,40 @@ async fn play(
     }
 }
 
-/// Waits until `due`, and takes what is typed meanwhile.
-async fn wait(
-    display: &ServerHandle,
-    inputs: &mut mpsc::Receiver<ServerEvent>,
-    keyboard: &mut Keyboard,
-    faults: &Faults,
-    due: Instant,
-) {
-    loop {
-        // Cancel safety: an event that loses the race stays in the channel.
-        tokio::select! {
-            biased;
-            Some(event) = inputs.recv(), if !keyboard.is_full() => {
-                if let ServerEvent::Input { input, .. } = event {
-                    take(input, display, keyboard, faults);
+/// What a machine does beside the guest: showing what was drawn, and taking what is typed.
+struct Hands<'a> {
+    display: &'a ServerHandle,
+    inputs: &'a mut mpsc::Receiver<ServerEvent>,
+    keyboard: &'a mut Keyboard,
+    faults: &'a Faults,
+}
+
+impl Hands<'_> {
+    /// Shows all pictures that the guest has made, each of them for as long as it takes to be seen: a real machine needs
+    /// its time for drawing, too, and none of its pictures is gone before anybody could look.
+    async fn show(&mut self, board: &mut Board) {
+        while let Some(strokes) = board.pictures.pop_front() {
+            let display = self.display;
+            self.type_until(display.seen(SEEN_WITHIN)).await;
+            let _picture = display.picture();
+            strokes.into_iter().for_each(|stroke| stroke.draw(display));
+        }
+    }
+
+    /// Takes what is typed until something has happened.
+    async fn type_until(&mut self, happened: impl Future<Output = ()>) {
+        let mut happened = std::pin::pin!(happened);
+        loop {
+            // Cancel safety: an event that loses the race stays in the channel.
+            tokio::select! {
+                biased;
+                Some(event) = self.inputs.recv(), if !self.keyboard.is_full() => {
+                    if let ServerEvent::Input { input, .. } = event {
+                        take(input, self.display, self.keyboard, self.faults);
+                    }
                 }
+                () = &mut happened => return,
             }
-            () = tokio::time::sleep_until(due) => return,
         }
     }
 }
@@ -164,15 +177,36 @@ fn take(input: InputEvent, display: &ServerHandle, keyboard: &mut Keyboard, faul
 
 /// The guest's platform.
 struct Board {
-    display: ServerHandle,
     size: Size,
     serial: File,
     /// What was said and is not in the file yet.
     said: String,
     faults: Faults,
-    /// Room for pixels on their way to the display.
-    piece: Vec<u8>,
+    /// What the guest has drawn and nobody has been shown yet.
+    pictures: VecDeque<Vec<Stroke>>,
+    /// Of the picture that is being made.
+    strokes: Vec<Stroke>,
     began: Instant,
+}
+
+/// What a guest does to its screen.
+enum Stroke {
+    /// It has this size from now on, and is black.
+    Mode(Size),
+    /// These pixels, from there to the right and down.
+    Piece { x: u32, y: u32, width: u32, pixels: Vec<u8> },
+}
+
+impl Stroke {
+    fn draw(self, display: &ServerHandle) {
+        let drawn = match self {
+            Self::Mode(Size { width, height }) => display.set_screen(width, height),
+            Self::Piece { x, y, width, pixels } => display.draw(x, y, width, &pixels),
+        };
+        if let Err(error) = drawn {
+            tracing::warn!(%error, "what the guest has drawn cannot be shown");
+        }
+    }
 }
 
 impl Board {
@@ -211,20 +245,21 @@ impl Platform for Board {
 
     fn set_mode(&mut self, index: usize) {
         let Some(&(width, height)) = MODES.get(index) else { return };
-        match self.display.set_screen(width, height) {
-            Ok(()) => self.size = Size::new(width, height),
-            Err(error) => tracing::warn!(%error, "a mode cannot be shown"),
-        }
+        self.size = Size::new(width, height);
+        self.strokes.push(Stroke::Mode(self.size));
     }
 
     fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
-        self.piece.clear();
+        let width = piece.width();
+        let mut pixels = Vec::new();
         for row in 0..piece.height() {
-            self.piece.extend_from_slice(piece.row(row, 0..piece.width()));
+            pixels.extend_from_slice(piece.row(row, 0..width));
         }
-        if let Err(error) = self.display.draw(x, y, piece.width(), &self.piece) {
-            tracing::warn!(%error, "a piece of the guest's screen cannot be shown");
-        }
+        self.strokes.push(Stroke::Piece { x, y, width, pixels });
+    }
+
+    fn finish_picture(&mut self) {
+        self.pictures.push_back(std::mem::take(&mut self.strokes));
     }
 
     fn write_serial(&mut self, text: &str) {
@@ -237,6 +272,8 @@ impl Platform for Board {
 }
 
 const TICKS_PER_MS: u64 = 1_000;
+/// For a client to show a picture. Who takes longer misses some.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// What OVMF offers on a QXL card, in its order.
 #[rustfmt::skip]
 const MODES: [(u32, u32); 30] = [

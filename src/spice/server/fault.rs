@@ -45,6 +45,13 @@ pub(super) struct Trouble {
     pub(super) malformed: u64,
 }
 
+impl Trouble {
+    /// Whether what is said arrives later than it would.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_stalled || self.rate.is_some() || !self.delay.is_zero()
+    }
+}
+
 impl Faults {
     pub(super) fn next_id(&mut self) -> FaultId {
         self.so_far += 1;
@@ -108,8 +115,7 @@ impl Gate {
         if trouble.rate.is_none() {
             self.free_at = None;
         }
-        let is_slowed = trouble.rate.is_some() || !trouble.delay.is_zero();
-        if trouble.is_stalled || is_slowed && has_pending {
+        if trouble.is_stalled || trouble.is_slow() && has_pending {
             self.held_since.get_or_insert(now);
         } else if let Some(since) = self.held_since.take() {
             self.held += now.saturating_duration_since(since);

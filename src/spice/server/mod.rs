@@ -290,6 +290,20 @@ impl ServerHandle {
         Picture(self)
     }
 
+    /// Waits until all clients say that they have shown the last [`ServerHandle::picture`]. Who does not within `patience`
+    /// is not waited for again until it does; where a fault holds pictures up nobody is.
+    pub async fn seen(&self, patience: Duration) {
+        let trouble = self.server.faults.borrow().against(ChannelType::DISPLAY);
+        if trouble.is_slow() {
+            return;
+        }
+        let stage = &self.server.stage;
+        let seen = std::future::poll_fn(|context| stage.poll_seen(context));
+        if tokio::time::timeout(patience, seen).await.is_err() {
+            stage.leave_behind();
+        }
+    }
+
     /// Puts pixels on the screen: rows of `width` pixels from the top, each blue, green, red and a byte that is ignored.
     /// Clients see them at once, or with the [`ServerHandle::picture`] that they are part of.
     ///

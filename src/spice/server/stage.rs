@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use thiserror::Error;
 
@@ -97,11 +98,24 @@ struct State {
     generations: u64,
     /// While a picture is being made nobody looks.
     is_drawing: bool,
-    viewers: BTreeMap<ViewerId, Damage>,
+    /// How many pictures were made.
+    pictures: u64,
+    viewers: BTreeMap<ViewerId, Viewer>,
     viewers_so_far: u64,
+    /// Of those who wait until the last picture was seen.
+    waiting: Vec<Waker>,
     cursor: (u64, Option<Arc<CursorShape>>),
     lights: u16,
     flips: Vec<Flip>,
+}
+
+#[derive(Debug, Default)]
+struct Viewer {
+    damage: Damage,
+    /// The last picture that it said it has shown.
+    confirmed: u64,
+    /// Whether it was waited for in vain, and has confirmed nothing since.
+    is_left_behind: bool,
 }
 
 /// A pixel that viewers see otherwise than it was drawn.
@@ -145,7 +159,7 @@ impl Stage {
         let generation = state.generations;
         state.screen = Some(Screen { width, height, generation, pixels: vec![0; pixels * 4] });
         state.flips.retain(|flip| !flip.once);
-        state.viewers.values_mut().for_each(Damage::clear);
+        state.viewers.values_mut().for_each(|viewer| viewer.damage.clear());
         Ok(())
     }
 
@@ -158,7 +172,7 @@ impl Stage {
     pub(super) fn clear_screen(&self) {
         let mut state = self.lock();
         state.screen = None;
-        state.viewers.values_mut().for_each(Damage::clear);
+        state.viewers.values_mut().for_each(|viewer| viewer.damage.clear());
     }
 
     /// From here on nobody looks until [`Stage::end_drawing`].
@@ -167,7 +181,48 @@ impl Stage {
     }
 
     pub(super) fn end_drawing(&self) {
-        self.lock().is_drawing = false;
+        let mut state = self.lock();
+        state.is_drawing = false;
+        state.pictures += 1;
+    }
+
+    /// Whether all viewers have confirmed the last picture, apart from those that were left behind.
+    pub(super) fn poll_seen(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.is_seen() {
+            return Poll::Ready(());
+        }
+        state.waiting.retain(|waker| !waker.will_wake(context.waker()));
+        state.waiting.push(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whoever has not confirmed the last picture is not waited for until it confirms another one.
+    pub(super) fn leave_behind(&self) {
+        let mut state = self.lock();
+        let pictures = state.pictures;
+        let late = state.viewers.values_mut().filter(|viewer| viewer.confirmed < pictures);
+        late.for_each(|viewer| viewer.is_left_behind = true);
+        state.wake();
+    }
+
+    /// The last picture, if a viewer was sent all of it.
+    pub(super) fn sent(&self, viewer: ViewerId, shown: Option<u64>) -> Option<u64> {
+        let state = self.lock();
+        let generation = state.screen.as_ref().map(|screen| screen.generation);
+        let viewer = state.viewers.get(&viewer)?;
+        let is_sent = !state.is_drawing && generation == shown && viewer.damage.is_empty();
+        is_sent.then_some(state.pictures)
+    }
+
+    /// A viewer says that it has shown everything up to this picture.
+    pub(super) fn confirm(&self, viewer: ViewerId, picture: u64) {
+        let mut state = self.lock();
+        if let Some(viewer) = state.viewers.get_mut(&viewer) {
+            viewer.confirmed = viewer.confirmed.max(picture);
+            viewer.is_left_behind = false;
+        }
+        state.wake();
     }
 
     /// Puts pixels on the screen: rows of `width` pixels of four bytes, blue first, without padding. Returns whether they
@@ -194,7 +249,7 @@ impl Stage {
         }
         let rect = rect(x, y, width, height);
         state.flips.retain(|flip| !flip.once || rect.intersect(&flip.rect()).is_empty());
-        state.viewers.values_mut().for_each(|damage| damage.add(rect));
+        state.viewers.values_mut().for_each(|viewer| viewer.damage.add(rect));
         Ok(!state.is_drawing)
     }
 
@@ -256,12 +311,14 @@ impl Stage {
         let mut state = self.lock();
         state.viewers_so_far += 1;
         let viewer = ViewerId(state.viewers_so_far);
-        state.viewers.insert(viewer, Damage::default());
+        state.viewers.insert(viewer, Viewer::default());
         viewer
     }
 
     pub(super) fn remove_viewer(&self, viewer: ViewerId) {
-        self.lock().viewers.remove(&viewer);
+        let mut state = self.lock();
+        state.viewers.remove(&viewer);
+        state.wake();
     }
 
     /// What to show a viewer that has the screen of generation `shown`, in pieces of at most `pixels` pixels or one row.
@@ -271,7 +328,7 @@ impl Stage {
         if state.is_drawing {
             return Scene::Seen;
         }
-        let Some(damage) = state.viewers.get_mut(&viewer) else { return Scene::Seen };
+        let Some(Viewer { damage, .. }) = state.viewers.get_mut(&viewer) else { return Scene::Seen };
         let Some(screen) = &state.screen else {
             return if shown.is_some() { Scene::Dark } else { Scene::Seen };
         };
@@ -295,15 +352,25 @@ impl Stage {
     pub(super) fn is_seen(&self, viewer: ViewerId, shown: Option<u64>) -> bool {
         let state = self.lock();
         let generation = state.screen.as_ref().map(|screen| screen.generation);
-        generation == shown && state.viewers.get(&viewer).is_none_or(Damage::is_empty)
+        generation == shown && state.viewers.get(&viewer).is_none_or(|viewer| viewer.damage.is_empty())
     }
 }
 
 impl State {
+    fn is_seen(&self) -> bool {
+        self.viewers.values().all(|viewer| viewer.is_left_behind || viewer.confirmed >= self.pictures)
+    }
+
+    fn wake(&mut self) {
+        if self.is_seen() {
+            self.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+
     fn damage_pixel(&mut self, flip: &Flip) {
         let is_on = |screen: &Screen| flip.x < screen.width && flip.y < screen.height;
         if self.screen.as_ref().is_some_and(is_on) {
-            self.viewers.values_mut().for_each(|damage| damage.add(flip.rect()));
+            self.viewers.values_mut().for_each(|viewer| viewer.damage.add(flip.rect()));
         }
     }
 }

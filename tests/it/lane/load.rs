@@ -15,10 +15,20 @@ use visual_digest::Record;
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) lanes: usize,
-    /// In each lane, fewer than the 64 that the guest takes for an answer.
+    /// In each lane, at most [`Load::MOST_KEYS`]. Every sixtieth is Enter.
     pub(crate) keys: usize,
     /// From one key to the next in the same lane.
     pub(crate) period: Duration,
+}
+
+impl Load {
+    /// The guest forgives two wrong answers. The third ends it.
+    pub(crate) const MOST_KEYS: usize = 179;
+
+    /// The key at this place, the first is 0.
+    fn key(index: usize) -> u16 {
+        if index % 60 == 59 { ENTER } else { A }
+    }
 }
 
 /// What came of it.
@@ -29,7 +39,9 @@ pub(crate) struct Outcome {
     pub(crate) typed: usize,
     /// Keys that no digest tells of.
     pub(crate) lost_keys: usize,
-    /// Refreshes of digests that were painted and not seen.
+    /// Digests that were seen.
+    pub(crate) digests: usize,
+    /// Digests that were painted and not seen.
     pub(crate) lost_digests: u32,
     /// What the process grew by, divided by lanes.
     pub(crate) bytes_per_lane: u64,
@@ -39,14 +51,15 @@ pub(crate) struct Outcome {
 
 /// Brings all lanes up, leads their guests to the question that takes any answer, and types.
 pub(crate) async fn type_into_all(load: Load) -> Outcome {
+    assert!(load.keys <= Load::MOST_KEYS, "{} keys", load.keys);
     // What one lane leaves behind is not what each of them costs.
-    let warm_up = Typist::up().await;
+    let warm_up = Typist::up(1.0).await;
     warm_up.to_the_question().await;
     warm_up.lane.down().await;
     let before = resident_bytes();
     let mut typists = Vec::new();
     for _ in 0..load.lanes {
-        typists.push(Typist::up().await);
+        typists.push(Typist::up(1.0).await);
     }
     futures_util::future::join_all(typists.iter().map(Typist::to_the_question)).await;
     let began = Instant::now() + load.period;
@@ -80,11 +93,12 @@ struct Typist {
 }
 
 impl Typist {
-    async fn up() -> Self {
+    async fn up(time_scale: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = "kind = \"sim\"\n[[gate]]\nkind = \"digest\"\ntimeout = 120\n";
+        let gate = "[[gate]]\nkind = \"digest\"\ntimeout = 120\n";
+        let text = format!("kind = \"sim\"\n[sim]\ntime_scale = {time_scale:?}\n{gate}");
         let file = folder.path().join("sim.toml");
-        let profile = match Profile::parse("sim", text, &file, Path::new("/")).unwrap() {
+        let profile = match Profile::parse("sim", &text, &file, Path::new("/")).unwrap() {
             Profile::Sim(profile) => *profile,
             other => panic!("{other:?}"),
         };
@@ -111,11 +125,11 @@ impl Typist {
         // Those that led here.
         let known = self.keys_told().len();
         let mut due = began;
-        for _ in 0..load.keys {
+        for index in 0..load.keys {
             tokio::time::sleep_until(due.into()).await;
             due += load.period;
             pressed.push(Instant::now());
-            self.press(A);
+            self.press(Load::key(index));
         }
         // Whatever is lost will not come later.
         let deadline = Instant::now() + PATIENCE;
@@ -134,23 +148,25 @@ impl Typist {
         for (pressed, told) in pressed.iter().zip(told) {
             outcome.latencies.push((self.journal.began() + *told).saturating_duration_since(*pressed));
         }
-        let counters: Vec<u32> = self
-            .journal
-            .after(Source::Digest, Cursor::default())
-            .iter()
-            .filter_map(|event| match &event.body {
-                Body::DigestUpdated { digest, .. } => Some(digest.frame_counter),
-                _ => None,
-            })
-            .collect();
-        let typed = u32::try_from(pressed.len()).unwrap();
-        let since = counters.last().unwrap().saturating_sub(typed);
-        let seen = counters.iter().filter(|counter| **counter > since).count();
-        outcome.lost_digests += typed - u32::try_from(seen).unwrap();
+        let (seen, lost) = self.digests();
+        outcome.digests += seen;
+        outcome.lost_digests += lost;
         self.console.with_screen(&mut |frame| {
             outcome.bytes_of_surfaces = 2 * 4 * u64::from(frame.width()) * u64::from(frame.height());
         });
         self.lane.down().await;
+    }
+
+    /// Digests that were seen, and those that were painted since the first of them and were not.
+    fn digests(&self) -> (usize, u32) {
+        let events = self.journal.after(Source::Digest, Cursor::default());
+        let counters = events.iter().filter_map(|event| match &event.body {
+            Body::DigestUpdated { digest, .. } => Some(digest.frame_counter),
+            _ => None,
+        });
+        let counters: Vec<u32> = counters.collect();
+        let steps = counters.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        (counters.len(), steps.map(|step| step.saturating_sub(1)).sum())
     }
 
     /// When the digest told of each key, the first first.
@@ -196,15 +212,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 #[tokio::test(flavor = "multi_thread")]
-async fn no_key_is_lost_in_many_lanes_that_are_typed_into_at_once() {
-    let load = Load { lanes: 8, keys: 40, period: Duration::from_millis(100) };
+async fn no_key_and_no_digest_is_lost_in_many_lanes_that_are_typed_into_at_once() {
+    let load = Load { lanes: 8, keys: 70, period: Duration::from_millis(100) };
     let outcome = type_into_all(load).await;
     let mib = |bytes: u64| bytes >> 20;
     eprintln!(
-        "{} digests lost, {} MiB per lane, {} of them surfaces",
-        outcome.lost_digests,
+        "{} digests, {} MiB per lane, {} of them surfaces",
+        outcome.digests,
         mib(outcome.bytes_per_lane),
         mib(outcome.bytes_of_surfaces)
     );
-    assert_eq!((outcome.typed, outcome.lost_keys, outcome.latencies.len()), (320, 0, 320));
+    assert_eq!((outcome.typed, outcome.lost_keys, outcome.latencies.len()), (560, 0, 560));
+    assert_eq!(outcome.lost_digests, 0, "of {}", outcome.digests);
+}
+
+#[cfg(test)]
+#[tokio::test(flavor = "multi_thread")]
+async fn no_digest_is_lost_when_time_flies_and_keys_come_all_at_once() {
+    let typist = Typist::up(50.0).await;
+    typist.to_the_question().await;
+    let known = typist.keys_told().len();
+    let answers = [A; 24].into_iter().chain([ENTER]).cycle().take(50);
+    answers.for_each(|key| typist.press(key));
+    typist.until(|typist| typist.keys_told().len() == known + 50).await;
+    let (seen, lost) = typist.digests();
+    assert_eq!(lost, 0, "of {}", seen + usize::try_from(lost).unwrap());
+    typist.lane.down().await;
 }

@@ -19,6 +19,8 @@ pub(super) struct Base {
     queue: VecDeque<(u16, Vec<u8>)>,
     ack: AckWindow,
     ping: Option<PingState>,
+    /// The id of the last pong that answers no periodic ping.
+    pong: Option<u32>,
 }
 
 /// INVARIANT: `unacked` counts what was sent since SET_ACK, without SET_ACK itself.
@@ -50,12 +52,22 @@ struct PingState {
 impl Base {
     pub(super) fn new(form: HeaderForm) -> Self {
         let ack = AckWindow::default();
-        Self { form, received: 0, sent: 0, queue: VecDeque::new(), ack, ping: None }
+        Self { form, received: 0, sent: 0, queue: VecDeque::new(), ack, ping: None, pong: None }
     }
 
     /// Asks for acknowledgements from here on.
     pub(super) fn ask_for_acks(&mut self) {
         self.send(&SetAck { generation: GENERATION, window: WINDOW });
+    }
+
+    /// Asks the client to say when it has taken everything so far: see [`Base::take_pong`].
+    pub(super) fn ping(&mut self, id: u32) {
+        self.send(&Ping { id, timestamp: 0, data: Rest(&[]) });
+    }
+
+    /// The id of the last [`Base::ping`] that was answered, once.
+    pub(super) fn take_pong(&mut self) -> Option<u32> {
+        self.pong.take()
     }
 
     /// Pings the client every so often from here on.
@@ -119,11 +131,11 @@ impl Base {
         match decoded.map_err(|source| self.decode_error(name, source))? {
             Some(BaseMessage::AckSync(sync)) => self.ack.is_synced |= sync.generation == GENERATION,
             Some(BaseMessage::Ack(_)) => self.handle_ack()?,
-            Some(BaseMessage::Pong(pong)) => {
-                if let Some(ping) = self.ping.as_mut().filter(|ping| ping.id == pong.id) {
-                    ping.open_since = None;
-                }
-            }
+            Some(BaseMessage::Pong(pong)) => match &mut self.ping {
+                Some(ping) if ping.id == pong.id => ping.open_since = None,
+                Some(_) => {}
+                None => self.pong = Some(pong.id),
+            },
             Some(
                 BaseMessage::MigrateFlushMark(_)
                 | BaseMessage::MigrateData(_)
@@ -168,7 +180,7 @@ impl Base {
             ping.id = ping.id.wrapping_add(1);
             (ping.due, ping.open_since) = (now + ping.every, Some(now));
             let id = ping.id;
-            self.send(&Ping { id, timestamp: 0, data: Rest(&[]) });
+            self.ping(id);
         }
         Ok(())
     }

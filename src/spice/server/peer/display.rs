@@ -33,6 +33,8 @@ pub(in crate::spice::server) struct DisplayPeer {
     /// Whether the client understands LZ4.
     has_lz4: bool,
     encoding: Encoding,
+    /// The last picture that the client was asked about, after all of it.
+    asked: u64,
     /// Knows what the client keeps for later images.
     glz: glz_encode::Encoder,
     images: u64,
@@ -55,6 +57,7 @@ impl DisplayPeer {
             has_monitors_config: caps.has(capability::MONITORS_CONFIG),
             has_lz4: caps.has(capability::LZ4),
             encoding,
+            asked: 0,
             glz: glz_encode::Encoder::new(0),
             images: 0,
         }
@@ -88,7 +91,7 @@ impl DisplayPeer {
     /// Queues what the client has to be shown next. Returns whether there was anything.
     fn show(&mut self, viewer: ViewerId) -> bool {
         match self.stage.next(viewer, self.shown, PIECE_PIXELS) {
-            Scene::Seen => return false,
+            Scene::Seen => return self.ask(viewer),
             Scene::Dark => self.destroy(),
             Scene::Screen { generation, width, height } => {
                 self.destroy();
@@ -98,6 +101,26 @@ impl DisplayPeer {
             Scene::Pixels { rect, pixels } => self.copy(rect, &pixels),
         }
         true
+    }
+
+    /// Asks the client to say when it has shown a picture, after all of it. Returns whether there was one to ask about.
+    fn ask(&mut self, viewer: ViewerId) -> bool {
+        let sent = self.stage.sent(viewer, self.shown).filter(|picture| *picture > self.asked);
+        if let Some(picture) = sent {
+            self.asked = picture;
+            self.base.ping(low_half(picture));
+        }
+        sent.is_some()
+    }
+
+    /// Tells the stage what the client has shown.
+    fn confirm(&mut self) {
+        // Of the pictures asked about only the last is of interest.
+        if let (Some(viewer), Some(id)) = (self.viewer, self.base.take_pong())
+            && id == low_half(self.asked)
+        {
+            self.stage.confirm(viewer, self.asked);
+        }
     }
 
     fn destroy(&mut self) {
@@ -174,7 +197,9 @@ impl Peer for DisplayPeer {
     }
 
     fn handle_message(&mut self, _now: Instant, message: Frame<'_>) -> Result<(), PeerError> {
-        match self.base.receive(message)? {
+        let own = self.base.receive(message)?;
+        self.confirm();
+        match own {
             Some((kind, body)) => self.handle(kind, body),
             None => Ok(()),
         }
@@ -221,6 +246,11 @@ impl Drop for DisplayPeer {
             self.stage.remove_viewer(viewer);
         }
     }
+}
+
+/// A number as large as a ping's.
+fn low_half(number: u64) -> u32 {
+    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 const SURFACE: u32 = 0;
