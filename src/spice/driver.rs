@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{ChannelError, Machine};
+use super::channel::{ChannelError, Hold, Machine};
 use super::pace::{Look, Pace};
+use super::progress::Progress;
 use super::recorder::Tap;
 use super::transport::Stream;
 use super::wire::header::{Frame, HeaderForm, MiniHeader};
+use super::wire::link::ChannelId;
 use super::wire::{Field, Reader, WireError};
 
 /// How a channel ended.
@@ -57,8 +59,19 @@ pub(super) struct Intake {
     pub(super) message_limit: u32,
     /// Where it is recorded.
     pub(super) tap: Option<Tap>,
+    /// Whose it is.
+    pub(super) channel: ChannelId,
+    /// What the channels of its session have in common.
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What the channels of a session have in common.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
     /// Who looks at what is drawn.
-    pub(super) pace: Arc<Pace>,
+    pub(super) pace: Pace,
+    /// How far each channel is.
+    pub(super) progress: Progress,
 }
 
 /// How long a cancelled channel waits for the server to take it in.
@@ -75,8 +88,11 @@ pub(super) async fn drive<M: Machine>(
     sink: impl FnMut(Drain<'_, M::Event>) -> Option<Look>,
     cancel: CancellationToken,
 ) -> ChannelEnd {
+    let (channel, shared) = (intake.channel, Arc::clone(&intake.shared));
     let inbox = Inbox::new(intake);
-    drive_patiently(stream, machine, inbox, Outbox::default(), requests, sink, cancel).await
+    let end = drive_patiently(stream, machine, inbox, Outbox::default(), requests, sink, cancel).await;
+    shared.progress.close(channel);
+    end
 }
 
 async fn drive_patiently<M: Machine>(
@@ -92,13 +108,14 @@ async fn drive_patiently<M: Machine>(
     outbox.collect(&mut *lock(machine));
     let mut last_moment: Option<tokio::time::Instant> = None;
     let mut events = Vec::new();
-    let pace = Arc::clone(&inbox.intake.pace);
+    let shared = Arc::clone(&inbox.intake.shared);
     let mut look: Option<Look> = None;
     loop {
         // A server that does not take the answers is not listened to until it does.
         let may_go_on = !outbox.is_full() && look.is_none();
         let may_read = may_go_on && !inbox.has_more;
         let may_feed = may_go_on && inbox.has_more;
+        let is_held = inbox.hold_due.is_some();
         let late = inbox.late_at().into_iter().chain(outbox.stalled_at()).min();
         // Cancel safety: a read or write that loses the race has moved no bytes, a received request is never
         // dropped, and partial messages live in the boxes.
@@ -114,7 +131,7 @@ async fn drive_patiently<M: Machine>(
                     None => inbox.slow(),
                 };
             }
-            () = pace.looked_at(look), if look.is_some() => look = None,
+            () = shared.pace.looked_at(look), if look.is_some() => look = None,
             read = reader.read_buf(inbox.room()), if may_read => match read {
                 Ok(0) => return ChannelEnd::Eof,
                 Ok(_) => {
@@ -126,8 +143,8 @@ async fn drive_patiently<M: Machine>(
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return ChannelEnd::Eof,
                 Err(error) => return error.into(),
             },
-            // What takes long is done in pieces, between which others get a turn.
-            () = tokio::task::yield_now(), if may_feed => {
+            // What takes long is done in pieces, between which others get a turn; what waits for others gives them time.
+            () = turn(is_held), if may_feed => {
                 match take_in(machine, &mut inbox, &mut outbox, &mut events, &mut sink) {
                     Ok(next) => look = next,
                     Err(end) => return end,
@@ -173,6 +190,15 @@ fn take_in<M: Machine>(
     result.map(|()| look)
 }
 
+/// Resolves when the next piece of what is there already is due.
+async fn turn(is_held: bool) {
+    if is_held {
+        tokio::time::sleep(HOLD_CHECK).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Bytes received and not yet handled.
 struct Inbox {
     bytes: Vec<u8>,
@@ -184,6 +210,10 @@ struct Inbox {
     patience: Duration,
     /// Since when the last message lacks bytes, and how long it may.
     unfinished: Option<(tokio::time::Instant, Duration)>,
+    /// For what comes on other channels.
+    patience_for_others: Duration,
+    /// Until when the last message waits for other channels.
+    hold_due: Option<tokio::time::Instant>,
 }
 
 impl Inbox {
@@ -191,7 +221,16 @@ impl Inbox {
     const READ_BYTES: usize = 256 * 1024;
 
     fn new(intake: Intake) -> Self {
-        Self { bytes: Vec::new(), intake, serial: 0, has_more: false, patience: PATIENCE, unfinished: None }
+        Self {
+            bytes: Vec::new(),
+            intake,
+            serial: 0,
+            has_more: false,
+            patience: PATIENCE,
+            unfinished: None,
+            patience_for_others: PATIENCE_FOR_OTHERS,
+            hold_due: None,
+        }
     }
 
     fn room(&mut self) -> &mut Vec<u8> {
@@ -202,37 +241,64 @@ impl Inbox {
     /// Hands complete messages to the machine, all of them unless that takes long.
     fn feed<M: Machine>(&mut self, machine: &mut M) -> Result<(), ChannelEnd> {
         let now = Instant::now();
-        let mut rest = self.bytes.as_slice();
+        let mut handled = 0;
         self.has_more = false;
         loop {
-            self.serial += 1;
+            if !self.may_go_on(machine, now)? {
+                self.has_more = true;
+                break;
+            }
+            let rest = self.bytes.get(handled..).unwrap_or_default();
+            let serial = self.serial + 1;
             let split = Frame::split(HeaderForm::Mini, rest, self.intake.message_limit);
-            match split.map_err(|source| ChannelEnd::Frame { serial: self.serial, source })? {
-                Some((message, behind)) => {
-                    // Before it is handled: a message that ends the channel belongs into the recording most of all.
-                    if let Some(tap) = &self.intake.tap {
-                        tap.message(now, message);
-                    }
-                    machine.handle_message(now, message)?;
-                    rest = behind;
-                    self.unfinished = None;
-                    if now.elapsed() > TURN && !rest.is_empty() {
-                        self.has_more = true;
-                        self.serial += 1;
-                        break;
-                    }
-                }
-                None => break,
+            let split = split.map_err(|source| ChannelEnd::Frame { serial, source })?;
+            let Some((message, behind)) = split else { break };
+            // Before it is handled: a message that ends the channel belongs into the recording most of all.
+            if let Some(tap) = &self.intake.tap {
+                tap.message(now, message);
+            }
+            machine.handle_message(now, message)?;
+            self.serial = serial;
+            handled = self.bytes.len() - behind.len();
+            self.unfinished = None;
+            if now.elapsed() > TURN && handled < self.bytes.len() {
+                self.has_more = true;
+                break;
             }
         }
-        self.serial -= 1;
-        let handled = self.bytes.len() - rest.len();
         self.bytes.drain(..handled);
+        let waiting = u64::from(self.hold_due.is_some());
+        self.intake.shared.progress.reach(self.intake.channel, self.serial - waiting);
         if !self.has_more && !self.bytes.is_empty() {
             let patience = self.patience + Duration::from_millis(self.announced() / SLOWEST_BYTES_PER_MS);
             self.unfinished.get_or_insert((tokio::time::Instant::now(), patience)).1 = patience;
         }
         Ok(())
+    }
+
+    /// Whether nothing waits for other channels, or not any more.
+    fn may_go_on<M: Machine>(&mut self, machine: &mut M, now: Instant) -> Result<bool, ChannelEnd> {
+        if let Some(hold) = machine.hold() {
+            let patience = self.patience_for_others;
+            let due = *self.hold_due.get_or_insert_with(|| tokio::time::Instant::now() + patience);
+            let is_late = tokio::time::Instant::now() >= due;
+            let (is_met, gives_up) = match hold {
+                // Whether it has come shows when it is looked for.
+                Hold::Image => (true, is_late),
+                Hold::Channels(waits) => {
+                    let is_met = self.intake.shared.progress.has_reached(self.intake.channel, waits);
+                    (is_met, is_late && !is_met)
+                }
+            };
+            if is_met || gives_up {
+                machine.resume(now, gives_up)?;
+            }
+        }
+        let is_free = machine.hold().is_none();
+        if is_free {
+            self.hold_due = None;
+        }
+        Ok(is_free)
     }
 
     /// Bytes of the body that is under way, if its header is there.
@@ -254,6 +320,10 @@ impl Inbox {
 
 /// How long messages are handled before others get a turn.
 const TURN: Duration = Duration::from_millis(20);
+/// How often it is looked whether what others have to do first is done.
+const HOLD_CHECK: Duration = Duration::from_millis(2);
+/// For what others have to do first (spec spice.md, section 3.6).
+const PATIENCE_FOR_OTHERS: Duration = Duration::from_secs(5);
 /// For the rest of a message, and for a server that reads nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Large messages may take longer in proportion, as on a line of half a megabit per second.
@@ -380,7 +450,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(300);
 
     fn intake(message_limit: u32) -> Intake {
-        Intake { message_limit, tap: None, pace: Arc::default() }
+        Intake { message_limit, tap: None, channel: ChannelId::MAIN, shared: Arc::default() }
     }
 
     /// How a main channel ends when `server` is at the other end.

@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod limits;
 mod link;
 pub mod pace;
+mod progress;
 mod proxy;
 pub mod recorder;
 pub mod recording;

@@ -136,6 +136,10 @@ impl Recorder {
         self.add(Instant::now(), Fact::Opened { channel, form: HeaderForm::Mini, common, channel_caps });
     }
 
+    pub(super) fn share_window(&self) {
+        self.add(Instant::now(), Fact::SharedWindow);
+    }
+
     pub(super) fn hold_screen(&self, holds: bool) {
         self.add(Instant::now(), Fact::HoldScreen(holds));
     }

@@ -81,6 +81,8 @@ pub enum Fact<'a> {
     },
     /// From now on a screen that is made anew keeps its pixels, or does so no more; all channels.
     HoldScreen(bool),
+    /// The displays of the session have one GLZ window together. Before the first of them is linked.
+    SharedWindow,
     /// A channel ended.
     Closed {
         /// Which.
@@ -195,6 +197,7 @@ impl Encoder {
                 push_number((*size).into(), stream);
             }
             Fact::HoldScreen(holds) => stream.push(u8::from(*holds)),
+            Fact::SharedWindow => {}
             Fact::Closed { channel } => push_channel(*channel, stream),
             Fact::End => {}
         }
@@ -391,6 +394,7 @@ const WITHHELD: u8 = 4;
 const CLOSED: u8 = 5;
 const END: u8 = 6;
 const HOLD_SCREEN: u8 = 7;
+const SHARED_WINDOW: u8 = 8;
 
 fn tag_of(fact: &Fact<'_>) -> u8 {
     match fact {
@@ -399,6 +403,7 @@ fn tag_of(fact: &Fact<'_>) -> u8 {
         Fact::Message { .. } => MESSAGE,
         Fact::Withheld { .. } => WITHHELD,
         Fact::HoldScreen(_) => HOLD_SCREEN,
+        Fact::SharedWindow => SHARED_WINDOW,
         Fact::Closed { .. } => CLOSED,
         Fact::End => END,
     }
@@ -464,6 +469,7 @@ impl<'a> Cursor<'a> {
                 size: take!(self.small("message size")),
             },
             HOLD_SCREEN => Fact::HoldScreen(take!(self.byte()) != 0),
+            SHARED_WINDOW => Fact::SharedWindow,
             CLOSED => Fact::Closed { channel: take!(self.channel()) },
             END => Fact::End,
             _ => return Err("unknown kind of entry"),
@@ -570,6 +576,7 @@ mod tests {
             (1_300, Fact::Message { channel: DISPLAY, frame: frame(304, &[7; 300]) }),
             (70_000_000, Fact::Withheld { channel: ChannelId::MAIN, kind: 109, size: 4_096 }),
             (70_000_001, Fact::HoldScreen(true)),
+            (70_000_001, Fact::SharedWindow),
             (70_000_001, Fact::Closed { channel: DISPLAY }),
             (70_000_001, Fact::End),
         ];

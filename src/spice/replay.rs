@@ -8,9 +8,10 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use super::channel::{
-    ChannelError, Counters, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, InputsChannel,
+    ChannelError, Counters, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, Hold, InputsChannel,
     Machine, MainChannel,
 };
+use super::codec::glz;
 use super::limits::Limits;
 use super::recording::{Entry, Fact, ReadError, Reader, SessionFacts};
 use super::surface::Surface;
@@ -23,6 +24,8 @@ pub struct Player {
     /// The moment at which the recording began, in this life.
     start: Instant,
     session: SessionFacts,
+    /// Of all displays of the session, where they share it.
+    dictionary: Option<glz::Dictionary>,
     sessions: u64,
     channels: BTreeMap<ChannelId, Channel>,
     summary: BTreeMap<ChannelId, ChannelSummary>,
@@ -105,6 +108,7 @@ impl Player {
         Self {
             start,
             session: SessionFacts { image_cache_pixels, glz_window_pixels },
+            dictionary: None,
             sessions: 0,
             channels: BTreeMap::new(),
             summary: BTreeMap::new(),
@@ -121,6 +125,7 @@ impl Player {
                 self.session = *facts;
                 // A file may claim what no session told a server.
                 self.session.image_cache_pixels = facts.image_cache_pixels.min(IMAGE_CACHE_LIMIT);
+                self.dictionary = None;
                 self.sessions += 1;
                 return Change::Screens;
             }
@@ -137,6 +142,9 @@ impl Player {
                         display.hold_screen(*holds);
                     }
                 }
+            }
+            Fact::SharedWindow => {
+                self.dictionary = Some(DisplayChannel::dictionary(&self.display_options(0)));
             }
             // What it showed last stays: it is still evidence.
             Fact::Closed { .. } | Fact::End => {}
@@ -191,23 +199,56 @@ impl Player {
     }
 
     fn open_display(&self, channel_id: u8, server: &Capabilities) -> DisplayChannel {
+        let options = self.display_options(channel_id);
+        match &self.dictionary {
+            Some(dictionary) => DisplayChannel::sharing(options, dictionary, server),
+            None => DisplayChannel::new(options, server),
+        }
+    }
+
+    fn display_options(&self, channel_id: u8) -> DisplayOptions {
         let SessionFacts { image_cache_pixels, glz_window_pixels } = self.session;
-        let options = DisplayOptions {
+        DisplayOptions {
             channel_id,
             compression: None,
             has_image_cache: image_cache_pixels != 0 || glz_window_pixels != 0,
             limits: Limits { image_cache_pixels, glz_window_pixels, ..Limits::default() },
-        };
-        DisplayChannel::new(options, server)
+        }
     }
 
     fn message(&mut self, at: Duration, id: ChannelId, frame: Frame<'_>) -> Change {
-        let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.has_failed) else {
+        let now = self.start.checked_add(at).unwrap_or(self.start);
+        let mut change = self.hand_in(now, id, frame);
+        if self.dictionary.is_some() {
+            // What it brought may be what another display waits for.
+            let others: Vec<ChannelId> = self.channels.keys().copied().filter(|other| *other != id).collect();
+            for other in others {
+                if self.with_channel(other, |state| state.resume(now)) == Change::Screens {
+                    change = Change::Screens;
+                }
+            }
+        }
+        change
+    }
+
+    fn hand_in(&mut self, now: Instant, id: ChannelId, frame: Frame<'_>) -> Change {
+        if self.channels.get(&id).is_none_or(|channel| channel.has_failed) {
             self.summary.entry(id).or_default().unread += 1;
             return Change::Nothing;
+        }
+        self.with_channel(id, |state| state.handle_message(now, frame))
+    }
+
+    /// Notes what becomes of a channel that has not failed.
+    fn with_channel(
+        &mut self,
+        id: ChannelId,
+        act: impl FnOnce(&mut State) -> Result<Option<Change>, ChannelError>,
+    ) -> Change {
+        let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.has_failed) else {
+            return Change::Nothing;
         };
-        let now = self.start.checked_add(at).unwrap_or(self.start);
-        match channel.state.handle_message(now, frame) {
+        match act(&mut channel.state) {
             Ok(Some(change)) => change,
             Ok(None) => {
                 self.summary.entry(id).or_default().unread += 1;
@@ -239,14 +280,36 @@ impl State {
     /// `None` for channels that nobody here knows.
     fn handle_message(&mut self, now: Instant, frame: Frame<'_>) -> Result<Option<Change>, ChannelError> {
         match self {
-            Self::Main(machine) => drain(&mut **machine, now, frame, |_| false),
-            Self::Inputs(machine) => drain(machine, now, frame, |_| false),
-            Self::Cursor(machine) => drain(machine, now, frame, |_| false),
-            Self::Display(machine) => drain(&mut **machine, now, frame, |event| {
-                use DisplayEvent::{Drawn, SurfaceCreated, SurfaceDestroyed};
-                matches!(event, Drawn { .. } | SurfaceCreated { .. } | SurfaceDestroyed { .. })
-            }),
+            Self::Main(machine) => {
+                drain(&mut **machine, |machine| machine.handle_message(now, frame), |_| false)
+            }
+            Self::Inputs(machine) => drain(machine, |machine| machine.handle_message(now, frame), |_| false),
+            Self::Cursor(machine) => drain(machine, |machine| machine.handle_message(now, frame), |_| false),
+            Self::Display(machine) => {
+                let handle = |display: &mut DisplayChannel| {
+                    // A session has handed it in when nothing was waited for any more.
+                    if display.hold().is_some() {
+                        display.resume(now, true)?;
+                    }
+                    display.handle_message(now, frame)?;
+                    match display.hold() {
+                        Some(Hold::Channels(_)) => display.resume(now, false),
+                        _ => Ok(()),
+                    }
+                };
+                drain(&mut **machine, handle, is_visible)
+            }
             Self::Unknown => Ok(None),
+        }
+    }
+
+    /// Goes on with what waits for another channel.
+    fn resume(&mut self, now: Instant) -> Result<Option<Change>, ChannelError> {
+        match self {
+            Self::Display(display) if display.hold().is_some() => {
+                drain(&mut **display, |display| display.resume(now, false), is_visible)
+            }
+            _ => Ok(Some(Change::Nothing)),
         }
     }
 
@@ -264,13 +327,17 @@ impl State {
 /// Pixels that a recorded cache may keep.
 const IMAGE_CACHE_LIMIT: u32 = 64 << 20;
 
+fn is_visible(event: &DisplayEvent) -> bool {
+    use DisplayEvent::{Drawn, SurfaceCreated, SurfaceDestroyed};
+    matches!(event, Drawn { .. } | SurfaceCreated { .. } | SurfaceDestroyed { .. })
+}
+
 fn drain<M: Machine>(
     machine: &mut M,
-    now: Instant,
-    frame: Frame<'_>,
+    act: impl FnOnce(&mut M) -> Result<(), ChannelError>,
     is_seen: impl Fn(&M::Event) -> bool,
 ) -> Result<Option<Change>, ChannelError> {
-    let result = machine.handle_message(now, frame);
+    let result = act(machine);
     while machine.poll_transmit().is_some() {}
     let mut change = Change::Nothing;
     while let Some(event) = machine.poll_event() {

@@ -14,12 +14,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::address::{ConnectionTarget, TargetError};
 use super::channel::{
     AgentError, AgentEvent, AgentState, Compression, Counters, CursorChannel, CursorState, DisplayChannel,
-    InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion,
+    DisplayOptions, InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion,
 };
-use super::driver::{Intake, Request, lock};
+use super::driver::{Intake, Request, Shared, lock};
 use super::limits::Limits;
 use super::link::LinkError;
-use super::pace::Pace;
 use super::proxy::ProxyError;
 use super::recorder::{Recorder, Tap};
 use super::recording::SessionFacts;
@@ -72,9 +71,26 @@ impl SessionOptions {
     }
 
     /// What to do with what arrives on `channel`.
-    pub(super) fn intake(&self, channel: ChannelId, pace: Arc<Pace>) -> Intake {
+    pub(super) fn intake(&self, channel: ChannelId, shared: Arc<Shared>) -> Intake {
         let tap = self.recorder.as_ref().map(|recorder| Tap::new(recorder, channel));
-        Intake { message_limit: self.limits.message_bytes, tap, pace }
+        Intake { message_limit: self.limits.message_bytes, tap, channel, shared }
+    }
+
+    /// How a display channel begins.
+    pub(super) fn display(&self, channel: ChannelId) -> DisplayOptions {
+        DisplayOptions {
+            channel_id: channel.id,
+            compression: self.compression,
+            has_image_cache: self.image_cache,
+            limits: self.limits,
+        }
+    }
+
+    /// Tells the recorder that the displays have one GLZ window.
+    pub(super) fn record_shared_window(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.share_window();
+        }
     }
 
     /// Tells the recorder that a session begins.
@@ -370,7 +386,7 @@ pub(super) type MainHandle = (Arc<Mutex<MainChannel>>, mpsc::UnboundedSender<Req
 /// The open channels, as the supervisor hands them over.
 #[derive(Default)]
 pub(super) struct Channels {
-    pub(super) pace: Arc<Pace>,
+    pub(super) shared: Arc<Shared>,
     pub(super) main: Option<MainHandle>,
     pub(super) displays: BTreeMap<u8, Arc<Mutex<DisplayChannel>>>,
     pub(super) inputs: Option<mpsc::UnboundedSender<Request<InputsChannel>>>,
@@ -565,7 +581,7 @@ impl Session {
     /// display channel draws nothing more before its last batch was looked at, for a second at the longest. `None`: nobody
     /// looks any more.
     pub fn look_up_to(&self, batch: Option<u64>) {
-        self.inner.channels.pace.look_up_to(batch);
+        self.inner.channels.shared.pace.look_up_to(batch);
     }
 
     /// What was counted so far.

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::TargetError;
 use super::channel::{
-    BaseEvent, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, InputsChannel, InputsEvent,
-    Machine, MainChannel, MainEvent, PlaybackChannel,
+    BaseEvent, CursorChannel, DisplayChannel, DisplayEvent, InputsChannel, InputsEvent, Machine, MainChannel,
+    MainEvent, PlaybackChannel,
 };
-use super::driver::{ChannelEnd, Request, chain, drive, wait_until};
+use super::codec::glz;
+use super::driver::{ChannelEnd, Request, Shared, chain, drive, wait_until};
 use super::link::{LinkError, LinkRequest, PendingLink};
 use super::pace::{Look, Pace};
 use super::session::{Channels, CloseReason, MovedTo, SessionError, SessionEvent, SessionOptions};
@@ -37,9 +38,9 @@ pub(super) async fn run(
     options.record_session();
     let options = Arc::new(options);
     let cancel_main = CancellationToken::new();
-    let pace = Arc::default();
+    let shared = Arc::default();
     let (moved, tasks) = (Arc::default(), JoinSet::new());
-    let mut supervisor = Supervisor { options, events, pace, cancel, cancel_main, moved, tasks };
+    let mut supervisor = Supervisor { options, events, shared, cancel, cancel_main, moved, tasks };
     match supervisor.open().await {
         Ok(channels) => {
             // When nobody waits for the session any more its guard has cancelled it.
@@ -59,7 +60,7 @@ pub(super) async fn run(
 struct Supervisor {
     options: Arc<SessionOptions>,
     events: Events,
-    pace: Arc<Pace>,
+    shared: Arc<Shared>,
     cancel: CancellationToken,
     /// Main closes last: QEMU crashes when it goes away while another channel is being linked.
     cancel_main: CancellationToken,
@@ -76,7 +77,7 @@ enum Setup {
 
 impl Supervisor {
     async fn open(&mut self) -> Result<Channels, SessionError> {
-        let mut channels = Channels { pace: Arc::clone(&self.pace), ..Channels::default() };
+        let mut channels = Channels { shared: Arc::clone(&self.shared), ..Channels::default() };
         let mut setup = self.open_main(&mut channels).await?;
         let due = Instant::now() + self.options.handshake_timeout;
         let session_id = loop {
@@ -96,14 +97,24 @@ impl Supervisor {
             session_id,
             channels: [ChannelId::MAIN].into_iter().chain(wanted.iter().copied()).collect(),
         });
+        let mut displays = wanted.iter().filter(|channel| channel.channel_type == ChannelType::DISPLAY);
+        let dictionary = match (displays.next(), displays.next()) {
+            (Some(first), Some(_)) => {
+                self.options.record_shared_window();
+                Some(Arc::new(DisplayChannel::dictionary(&self.options.display(*first))))
+            }
+            _ => None,
+        };
         let mut openings = Vec::new();
+        // Before the first can wait for another one.
+        wanted.iter().for_each(|channel| self.shared.progress.open(*channel));
         for channel in wanted {
             let (opened, opening) = oneshot::channel();
-            let (options, pace) = (Arc::clone(&self.options), Arc::clone(&self.pace));
-            let opener = Opener { options, session_id, channel, pace, opened };
+            let (options, shared) = (Arc::clone(&self.options), Arc::clone(&self.shared));
+            let opener = Opener { options, session_id, channel, shared, opened };
             openings.push(opening);
             match channel.channel_type {
-                ChannelType::DISPLAY => self.spawn_display(opener),
+                ChannelType::DISPLAY => self.spawn_display(opener, dictionary.clone()),
                 ChannelType::INPUTS => self.spawn_inputs(opener),
                 ChannelType::PLAYBACK => {
                     self.spawn_listener(opener, PlaybackChannel::new(), Opened::Playback);
@@ -151,8 +162,8 @@ impl Supervisor {
         let (requests, requested) = mpsc::unbounded_channel();
         channels.main = Some((Arc::clone(&machine), requests));
         let (events, cancel) = (self.events.clone(), self.cancel_main.clone());
-        let (moved, cancel_all, pace) =
-            (Arc::clone(&self.moved), self.cancel.clone(), Arc::clone(&self.pace));
+        let (moved, cancel_all, shared) =
+            (Arc::clone(&self.moved), self.cancel.clone(), Arc::clone(&self.shared));
         self.tasks.spawn(async move {
             let sink = |batch: Drain<'_, MainEvent>| {
                 for event in batch {
@@ -166,7 +177,7 @@ impl Supervisor {
                 }
                 None
             };
-            let intake = options.intake(ChannelId::MAIN, pace);
+            let intake = options.intake(ChannelId::MAIN, shared);
             let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (ChannelId::MAIN, end)
         });
@@ -195,19 +206,19 @@ impl Supervisor {
         }
     }
 
-    fn spawn_display(&mut self, opener: Opener) {
+    /// `dictionary` is that of all displays, where there are several.
+    fn spawn_display(&mut self, opener: Opener, dictionary: Option<Arc<glz::Dictionary>>) {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, pace, opened } = opener;
+            let Opener { options, session_id, channel, shared, opened } = opener;
             let link = async {
                 let pending = begin(&options, session_id, channel, DisplayChannel::capabilities()).await?;
-                let display_options = DisplayOptions {
-                    channel_id: channel.id,
-                    compression: options.compression,
-                    has_image_cache: options.image_cache,
-                    limits: options.limits,
+                let display_options = options.display(channel);
+                let server = pending.server_caps();
+                let mut display = match &dictionary {
+                    Some(dictionary) => DisplayChannel::sharing(display_options, dictionary, server),
+                    None => DisplayChannel::new(display_options, server),
                 };
-                let mut display = DisplayChannel::new(display_options, pending.server_caps());
                 let greeting: Vec<u8> = std::iter::from_fn(|| display.poll_transmit()).flatten().collect();
                 Ok((finish(&options, channel, pending, &greeting).await?, display))
             };
@@ -220,9 +231,9 @@ impl Supervisor {
             let mut translated = Vec::new();
             let sink = |batch: Drain<'_, _>| {
                 translate(channel, batch, &mut translated);
-                hand_on(&mut translated, &events, &pace)
+                hand_on(&mut translated, &events, &shared.pace)
             };
-            let intake = options.intake(channel, Arc::clone(&pace));
+            let intake = options.intake(channel, Arc::clone(&shared));
             let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
             (channel, end)
         });
@@ -231,7 +242,7 @@ impl Supervisor {
     fn spawn_inputs(&mut self, opener: Opener) {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, pace, opened } = opener;
+            let Opener { options, session_id, channel, shared, opened } = opener;
             let stream = match link(&options, session_id, channel).await {
                 Ok(stream) => stream,
                 Err(error) => return refuse(opened, channel, error),
@@ -248,7 +259,7 @@ impl Supervisor {
                 }
                 None
             };
-            let intake = options.intake(channel, pace);
+            let intake = options.intake(channel, shared);
             let end = drive(stream, &machine, intake, requested, sink, cancel).await;
             (channel, end)
         });
@@ -263,7 +274,7 @@ impl Supervisor {
     ) {
         let (events, cancel) = (self.events.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let Opener { options, session_id, channel, pace, opened } = opener;
+            let Opener { options, session_id, channel, shared, opened } = opener;
             let stream = match link(&options, session_id, channel).await {
                 Ok(stream) => stream,
                 Err(error) => return refuse(opened, channel, error),
@@ -276,7 +287,7 @@ impl Supervisor {
                 }
                 None
             };
-            let intake = options.intake(channel, pace);
+            let intake = options.intake(channel, shared);
             let end = drive(stream, &machine, intake, no_requests(), sink, cancel).await;
             (channel, end)
         });
@@ -339,7 +350,7 @@ struct Opener {
     options: Arc<SessionOptions>,
     session_id: u32,
     channel: ChannelId,
-    pace: Arc<Pace>,
+    shared: Arc<Shared>,
     opened: oneshot::Sender<Result<Opened, SessionError>>,
 }
 

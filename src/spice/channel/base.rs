@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{BaseEvent, ChannelError, Counters};
 use crate::spice::wire::base::client::{Ack, AckSync, MigrateFlushMark, Pong};
-use crate::spice::wire::base::{BaseMessage, FIRST_CHANNEL_KIND, List, Notify};
+use crate::spice::wire::base::{BaseMessage, FIRST_CHANNEL_KIND, List, Notify, WaitForChannel};
 use crate::spice::wire::header::{Frame, append_mini_frame};
 use crate::spice::wire::{Message, WireError, Writer};
 
@@ -17,6 +17,8 @@ pub(super) struct Base<E> {
     transmit: Transmit,
     events: VecDeque<E>,
     pub(super) counters: Counters,
+    /// What is waited for, on a channel that waits at all.
+    waits: Option<Vec<WaitForChannel>>,
 }
 
 /// What a channel itself has to handle.
@@ -87,6 +89,24 @@ impl<E: From<BaseEvent>> Base<E> {
             transmit: Transmit::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            waits: None,
+        }
+    }
+
+    /// One of a channel that waits for others where the server wants it.
+    pub(super) fn patient() -> Self {
+        Self { waits: Some(Vec::new()), ..Self::new() }
+    }
+
+    /// What the server wants this channel to wait for before it goes on.
+    pub(super) fn waits(&self) -> &[WaitForChannel] {
+        self.waits.as_deref().unwrap_or_default()
+    }
+
+    /// There is nothing to wait for any more.
+    pub(super) fn stop_waiting(&mut self) {
+        if let Some(waits) = &mut self.waits {
+            waits.clear();
         }
     }
 
@@ -176,8 +196,11 @@ impl<E: From<BaseEvent>> Base<E> {
             BaseMessage::Ping(ping) => self.send(&Pong { id: ping.id, timestamp: ping.timestamp }),
             BaseMessage::Notify(notify) => self.report(notice(&notify).into()),
             BaseMessage::Migrate(message) if message.flags & 1 != 0 => self.send(&MigrateFlushMark {}),
-            // Each display channel here has a cache and a dictionary of its own, so nothing is ever waited for.
-            BaseMessage::WaitForChannels(_) => self.unsupported("WAIT_FOR_CHANNELS"),
+            BaseMessage::WaitForChannels(message) => match &mut self.waits {
+                Some(waits) => waits.extend(message.wait_list),
+                // What displays share is all there is to wait for.
+                None => self.unsupported("WAIT_FOR_CHANNELS"),
+            },
             BaseMessage::Migrate(_)
             | BaseMessage::MigrateData(_)
             | BaseMessage::Disconnecting(_)

@@ -1,10 +1,12 @@
 //! The display channel: one INIT, then surfaces and what is drawn on them, streams and monitors.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::base::Base;
 use super::reports::StreamReports;
-use super::{BaseEvent, ChannelError, Counters, Machine};
+use super::{BaseEvent, ChannelError, Counters, Hold, Machine};
+use crate::spice::codec::{CodecError, glz};
 use crate::spice::limits::Limits;
 use crate::spice::surface::{Canvas, CanvasOptions, DrawError, Outcome, Surface};
 use crate::spice::wire::display::client::{Init, PreferredCompression};
@@ -72,6 +74,9 @@ pub struct DisplayChannel {
     reports: StreamReports,
     /// What the last MONITORS_CONFIG said; empty before the first.
     heads: Vec<Head>,
+    /// A message that waits for another channel, and those that came with it. Whether the first was tried is said beside it.
+    held: VecDeque<(u16, Vec<u8>)>,
+    is_tried: bool,
 }
 
 /// A visible part of a surface: what a person would see on one monitor.
@@ -132,32 +137,51 @@ impl DisplayChannel {
     /// compression if `server` understands that: the caller must send it at once, or QEMU waits for it with its
     /// machine stopped and dies when the channel is closed without it.
     pub fn new(options: DisplayOptions, server: &Capabilities) -> Self {
+        Self::open(options, None, server)
+    }
+
+    /// The same for a session with several display channels, whose GLZ images refer to each other's: all of them share
+    /// one `dictionary`.
+    pub fn sharing(options: DisplayOptions, dictionary: &glz::Dictionary, server: &Capabilities) -> Self {
+        Self::open(options, Some(dictionary.share()), server)
+    }
+
+    /// What [`sharing`](Self::sharing) takes.
+    pub fn dictionary(options: &DisplayOptions) -> glz::Dictionary {
+        glz::Dictionary::new(glz_window_pixels(options).into())
+    }
+
+    fn open(options: DisplayOptions, shared: Option<glz::Dictionary>, server: &Capabilities) -> Self {
         let limits = options.limits;
-        let (mut image_cache_pixels, mut glz_window_pixels) = (0, 0);
-        if options.has_image_cache {
-            image_cache_pixels = limits.image_cache_pixels;
-            let largest = u32::try_from(Init::GLZ_WINDOW_LIMIT).unwrap_or(0);
-            glz_window_pixels = limits.glz_window_pixels.min(largest);
-        }
-        let canvas = Canvas::new(CanvasOptions {
+        let image_cache_pixels = if options.has_image_cache { limits.image_cache_pixels } else { 0 };
+        let glz_window_pixels = glz_window_pixels(&options);
+        // Where the dictionary is one, its id is. Caches of their own keep channels from having to wait for each other.
+        let own_id = options.channel_id.wrapping_add(1);
+        let glz_dictionary_id = if shared.is_some() { SHARED_DICTIONARY } else { own_id };
+        let dictionary = shared.unwrap_or_else(|| glz::Dictionary::new(glz_window_pixels.into()));
+        let canvas_options = CanvasOptions {
             image_cache_pixels: image_cache_pixels.into(),
             glz_window_pixels: glz_window_pixels.into(),
             limits,
-        });
-        let (reports, heads) = (StreamReports::default(), Vec::new());
-        let mut channel = Self { base: Base::new(), canvas, reports, heads };
+        };
+        let mut channel = Self {
+            base: Base::patient(),
+            canvas: Canvas::with_dictionary(canvas_options, dictionary),
+            reports: StreamReports::default(),
+            heads: Vec::new(),
+            held: VecDeque::new(),
+            is_tried: false,
+        };
         // A wish sent before INIT holds for the very first image.
         if let Some(compression) = options.compression
             && server.has(capability::PREF_COMPRESSION)
         {
             channel.base.send(&PreferredCompression { image_compression: compression.wire() });
         }
-        // Ids of their own keep display channels from having to wait for each other.
-        let own_id = options.channel_id.wrapping_add(1);
         channel.base.send(&Init {
             pixmap_cache_id: own_id,
             pixmap_cache_size: image_cache_pixels.into(),
-            glz_dictionary_id: own_id,
+            glz_dictionary_id,
             glz_dictionary_window_size: i32::try_from(glz_window_pixels).unwrap_or(0),
         });
         channel
@@ -223,7 +247,23 @@ impl DisplayChannel {
         self.canvas.held_pixels()
     }
 
-    fn handle(&mut self, now: Instant, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
+    /// Handles a message, or keeps it where it has to wait for another channel.
+    fn handle_or_hold(&mut self, now: Instant, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
+        if self.hold().is_some() {
+            self.held.push_back((kind, body.to_vec()));
+            return Ok(());
+        }
+        match self.handle(now, kind, body, false) {
+            Err(error) if is_awaited(&error) => {
+                self.held.push_back((kind, body.to_vec()));
+                self.is_tried = true;
+                Ok(())
+            }
+            handled => handled,
+        }
+    }
+
+    fn handle(&mut self, now: Instant, kind: u16, body: &[u8], is_again: bool) -> Result<(), ChannelError> {
         let name = DisplayMessage::name_of(kind).unwrap_or("unknown");
         let message =
             DisplayMessage::decode(kind, body).map_err(|error| self.base.decode_error(name, error))?;
@@ -231,8 +271,8 @@ impl DisplayChannel {
             self.base.unsupported(&format!("message type {kind}"));
             return Ok(());
         };
-        if name.starts_with("DRAW_") || name.starts_with("STREAM_DATA") || name == "COPY_BITS" {
-            *self.base.counters.draws.entry(name).or_default() += 1;
+        if !is_again {
+            self.count(name, &message);
         }
         let outcome = self.apply(now, name, &message);
         let serial = self.base.serial();
@@ -252,7 +292,6 @@ impl DisplayChannel {
         name: &'static str,
         message: &DisplayMessage<'_>,
     ) -> Result<Outcome, DrawError> {
-        self.count_images(message);
         let canvas = &mut self.canvas;
         match message {
             DisplayMessage::DrawCopy(m) => return canvas.copy(m),
@@ -371,7 +410,10 @@ impl DisplayChannel {
         Ok(())
     }
 
-    fn count_images(&mut self, message: &DisplayMessage<'_>) {
+    fn count(&mut self, name: &'static str, message: &DisplayMessage<'_>) {
+        if name.starts_with("DRAW_") || name.starts_with("STREAM_DATA") || name == "COPY_BITS" {
+            *self.base.counters.draws.entry(name).or_default() += 1;
+        }
         let masks = masks(message).filter_map(|mask| mask.bitmap.as_ref()).map(|pointer| &pointer.0);
         for image in images(message).chain(masks) {
             let (_, name) = image.data.kind();
@@ -385,7 +427,35 @@ impl Machine for DisplayChannel {
 
     fn handle_message(&mut self, now: Instant, message: Frame<'_>) -> Result<(), ChannelError> {
         let own = self.base.receive(message)?;
-        own.into_iter().try_for_each(|(kind, body)| self.handle(now, kind, body))
+        own.into_iter().try_for_each(|(kind, body)| self.handle_or_hold(now, kind, body))
+    }
+
+    fn hold(&self) -> Option<Hold<'_>> {
+        let waits = self.base.waits();
+        if !waits.is_empty() {
+            return Some(Hold::Channels(waits));
+        }
+        (!self.held.is_empty()).then_some(Hold::Image)
+    }
+
+    fn resume(&mut self, now: Instant, gives_up: bool) -> Result<(), ChannelError> {
+        let has_waits = !self.base.waits().is_empty();
+        self.base.stop_waiting();
+        if has_waits && gives_up {
+            self.base.unsupported("WAIT_FOR_CHANNELS for what does not come");
+        }
+        while let Some((kind, body)) = self.held.pop_front() {
+            let is_again = std::mem::take(&mut self.is_tried);
+            match self.handle(now, kind, &body, is_again) {
+                Err(error) if is_awaited(&error) && (!gives_up || has_waits) => {
+                    self.held.push_front((kind, body));
+                    self.is_tried = true;
+                    return Ok(());
+                }
+                handled => handled?,
+            }
+        }
+        Ok(())
     }
 
     fn poll_transmit(&mut self) -> Option<Vec<u8>> {
@@ -409,6 +479,20 @@ impl Machine for DisplayChannel {
         self.base.counters.messages >= 2
     }
 }
+
+/// Whether an image refers to one that is still on its way on another channel.
+fn is_awaited(error: &ChannelError) -> bool {
+    let ChannelError::Draw { source, .. } = error else { return false };
+    matches!(**source, DrawError::Image { source: CodecError::ImageAwaited { .. }, .. })
+}
+
+fn glz_window_pixels(options: &DisplayOptions) -> u32 {
+    let largest = u32::try_from(Init::GLZ_WINDOW_LIMIT).unwrap_or(0);
+    if options.has_image_cache { options.limits.glz_window_pixels.min(largest) } else { 0 }
+}
+
+/// The id of the dictionary of all displays of a session.
+const SHARED_DICTIONARY: u8 = 1;
 
 /// The images of a draw in decoding order: sources, then brushes.
 fn images<'m, 'a>(message: &'m DisplayMessage<'a>) -> impl Iterator<Item = &'m Image<'a>> {

@@ -29,7 +29,7 @@ pub use playback::PlaybackChannel;
 
 use super::surface::DrawError;
 use super::wire::WireError;
-use super::wire::base::Severity;
+use super::wire::base::{Severity, WaitForChannel};
 use super::wire::header::Frame;
 
 /// One end of one channel.
@@ -56,8 +56,28 @@ pub trait Machine {
     /// What was counted so far.
     fn counters(&self) -> &Counters;
 
+    /// What the message that was taken last waits for. Until it comes and [`resume`](Self::resume) was called, no other
+    /// message may be handed in.
+    fn hold(&self) -> Option<Hold<'_>> {
+        None
+    }
+
+    /// Goes on with what waits, as far as that is possible; with `gives_up` as if it had waited long enough.
+    fn resume(&mut self, _now: Instant, _gives_up: bool) -> Result<(), ChannelError> {
+        Ok(())
+    }
+
     /// Whether the server has taken the channel in. QEMU crashes on channels that close before that.
     fn is_established(&self) -> bool;
+}
+
+/// What a channel waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold<'a> {
+    /// An image that comes on another channel.
+    Image,
+    /// Other channels, each until it has handled a message. Who calls `resume` has seen to it.
+    Channels(&'a [WaitForChannel]),
 }
 
 /// Why a channel cannot go on. The message number counts received messages from 1.

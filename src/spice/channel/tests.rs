@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::inputs::Motion;
 use super::{
-    BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions,
+    BaseEvent, ChannelError, Compression, CursorChannel, DisplayChannel, DisplayEvent, DisplayOptions, Hold,
     InputsChannel, InputsEvent, KeyCode, KeyCodeError, Machine, MainChannel, MainEvent, Monitor,
     PlaybackChannel, SoundCount,
 };
@@ -472,12 +472,23 @@ fn notices_are_safe_to_print() {
 }
 
 #[test]
-fn waiting_for_other_channels_is_noted_but_not_done() {
-    let mut pair = display();
+fn a_display_says_what_it_waits_for_and_others_do_not_wait() {
     let entry = WaitForChannel { channel_type: 2, channel_id: 1, message_serial: 9 };
-    pair.send(&WaitForChannels { wait_list: vec![entry] });
-    pair.send(&CREATE);
+    let message = WaitForChannels { wait_list: vec![entry] };
+    let mut pair = display();
+    pair.send(&message);
+    assert_eq!(pair.client.hold(), Some(Hold::Channels(&[entry])));
+    // What came with it in a list waits as well.
+    let create = CREATE.to_body();
+    pair.send(&List { messages: vec![(SurfaceCreate::KIND, &create)] });
+    assert!(pair.client.primary().is_none());
+    pair.client.resume(pair.now, false).unwrap();
+    assert_eq!(pair.client.hold(), None);
     assert!(pair.client.primary().is_some());
+    assert!(pair.client.counters().unsupported.is_empty());
+    let mut pair = Pair::new(MainChannel::new());
+    pair.send(&message);
+    assert_eq!(pair.client.hold(), None);
     assert_eq!(pair.client.counters().unsupported["WAIT_FOR_CHANNELS"], 1);
 }
 

@@ -61,7 +61,14 @@ impl Watched {
     /// Returns whether the channel goes on.
     pub(super) fn feed(&mut self, message: Frame<'_>) -> bool {
         self.now += Duration::from_millis(7);
-        let result = self.channel.handle_message(self.now, message);
+        let mut result = self.channel.handle_message(self.now, message);
+        // The wait for another channel is met, or long enough.
+        for gives_up in [message.kind % 2 == 0, true] {
+            if result.is_ok() && self.channel.hold().is_some() {
+                result = self.channel.resume(self.now, gives_up);
+            }
+        }
+        assert!(result.is_err() || self.channel.hold().is_none(), "nothing is held for ever");
         let sent = std::iter::from_fn(|| self.channel.poll_transmit()).count();
         // The message and its sub-messages, each with an answer, and an acknowledgement.
         assert!(sent <= 2 * 64 + 2, "{sent} answers to one message");

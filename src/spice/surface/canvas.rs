@@ -64,6 +64,11 @@ pub struct Canvas {
 impl Canvas {
     /// No surfaces, empty caches.
     pub fn new(options: CanvasOptions) -> Self {
+        Self::with_dictionary(options, glz::Dictionary::new(options.glz_window_pixels))
+    }
+
+    /// The same, with a dictionary that may be shared.
+    pub fn with_dictionary(options: CanvasOptions, dictionary: glz::Dictionary) -> Self {
         Self {
             limits: options.limits,
             surfaces: HashMap::new(),
@@ -74,7 +79,7 @@ impl Canvas {
             images: ImageCache::new(options.image_cache_pixels),
             image_cache_pixels: options.image_cache_pixels,
             palettes: PaletteCache::default(),
-            dictionary: glz::Dictionary::new(options.glz_window_pixels),
+            dictionary,
             pool: Pool::default(),
             streams: Streams::default(),
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 mod captures;
+mod displays;
 mod handshake;
 mod machine;
 mod matrix;
