@@ -12,7 +12,8 @@ use crate::{lane, spice};
 pub type Target = fn(&[u8]);
 
 /// All targets. Each has a fuzzer of its name, and a corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 16] = [
+    ("agent", spice::fuzzing::agent),
     ("channels", spice::fuzzing::channels),
     ("digest", digest),
     ("display", spice::fuzzing::display),
@@ -23,6 +24,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("lz", spice::fuzzing::lz),
     ("messages", spice::fuzzing::messages),
     ("peers", spice::fuzzing::peers),
+    ("playback", spice::fuzzing::playback),
     ("quic", spice::fuzzing::quic),
     ("small_codecs", spice::fuzzing::small_codecs),
     ("text", text),

@@ -92,11 +92,9 @@ impl AttachedLane {
         recorder: Option<&Recorder>,
     ) -> Result<Self, LaneError> {
         let mut parts = Parts::default();
-        let result = tokio::select! {
-            result = bring_up(settings, memory, journal, &mut parts, recorder) => result,
-            () = cancel.cancelled() => Err(LaneError::Cancelled),
-        };
-        match result {
+        let bringing = bring_up(settings, memory, journal, &mut parts, recorder);
+        let up = cancel.run_until_cancelled(bringing).await.unwrap_or(Err(LaneError::Cancelled));
+        match up {
             Ok(handle) => Ok(Self { handle, parts, journal: journal.clone() }),
             Err(error) => {
                 parts.take_down(journal).await;

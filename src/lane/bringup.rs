@@ -106,11 +106,9 @@ impl Lane {
         let folder = options.folder;
         let transient = options.plan.transient_names().into_iter().map(str::to_owned).collect();
         let mut parts = Parts { transient, ..Parts::default() };
-        let result = tokio::select! {
-            result = bring_up(options, journal, &mut parts) => result,
-            () = cancel.cancelled() => Err(LaneError::Cancelled),
-        };
-        match result {
+        let bringing = bring_up(options, journal, &mut parts);
+        let up = cancel.run_until_cancelled(bringing).await.unwrap_or(Err(LaneError::Cancelled));
+        match up {
             Ok(handle) => Ok(Self { handle, parts, folder: folder.to_owned(), journal: journal.clone() }),
             Err(error) => {
                 let error = explained(error, &parts, folder);

@@ -25,15 +25,16 @@ struct Document<'a> {
     gates: &'a [Gate],
     compression: SimCompression,
     faults: &'a [Fault],
-    capabilities: [Capability; 5],
+    capabilities: [Capability; 6],
 }
 
 impl SimPlan<'_> {
     /// What scenarios can need of a simulated lane.
-    pub const CAPABILITIES: [Capability; 5] = [
+    pub const CAPABILITIES: [Capability; 6] = [
         Capability::Digest,
         Capability::Faults,
         Capability::Keyboard,
+        Capability::Mouse,
         Capability::Screen,
         Capability::Serial,
     ];

@@ -12,7 +12,7 @@ use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
 use crate::lane::attach::AttachMemory;
-use crate::lane::handle::Capability;
+use crate::lane::handle::{Capability, LaneHandle};
 use crate::lane::inspect::plan_on;
 use crate::lane::plan::{Accelerator, log_root};
 use crate::lane::plan_sim::SimPlan;
@@ -44,6 +44,30 @@ pub(super) struct Executor {
     warm: WarmLanes,
     recordings: Recordings,
     attempts: usize,
+}
+
+/// What is played, and where it is noted.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    script: &'a Script,
+    scenario: &'a Scenario,
+    journal: &'a Journal,
+    folder: &'a Path,
+}
+
+/// Why an attempt did not pass, and how many expectations did not hold.
+struct Missed(Failure, usize);
+
+impl From<Failure> for Missed {
+    fn from(failure: Failure) -> Self {
+        Self(failure, 1)
+    }
+}
+
+impl From<LaneError> for Missed {
+    fn from(error: LaneError) -> Self {
+        lane_failure(&error).into()
+    }
 }
 
 impl Executor {
@@ -106,16 +130,16 @@ impl Executor {
         );
         tell(events, RunEvent::AttemptBegan { scenario: scenario.clone(), journal: journal.clone() });
         if failure.is_none() {
-            failure = match self.profile.clone() {
-                Profile::Qemu(profile) => self.on_lane(&profile, &script, &scenario, &journal, &folder).await,
+            let part = Part { script: &script, scenario: &scenario, journal: &journal, folder: &folder };
+            let played = match self.profile.clone() {
+                Profile::Qemu(profile) => self.on_lane(&profile, part).await,
                 Profile::Attach(profile) => {
                     let settings = AttachSettings::resolve(&profile, &self.attach);
-                    self.on_attached_lane(&settings, &script, &scenario, &journal, &folder).await
+                    self.on_attached_lane(&settings, part).await
                 }
-                Profile::Sim(profile) => {
-                    self.on_sim_lane(&profile, &script, &scenario, &journal, &folder).await
-                }
+                Profile::Sim(profile) => self.on_sim_lane(&profile, part).await,
             };
+            failure = played.err().map(|Missed(failure, count)| (failure, count));
         }
         // As without its journal: what was asked for and is not there is no pass.
         if let Err(lost) = self.recordings.end().await {
@@ -151,23 +175,11 @@ impl Executor {
         }
     }
 
-    /// Returns the failure and how many expectations did not hold, or nothing when it passed.
-    async fn on_lane(
-        &mut self,
-        profile: &QemuProfile,
-        script: &Script,
-        scenario: &Scenario,
-        journal: &Journal,
-        folder: &Path,
-    ) -> Option<(Failure, usize)> {
-        let plan = match self.plan(profile, journal, false).await {
-            Ok(plan) => plan,
-            Err(error) => return Some((lane_failure(&error), 1)),
-        };
-        if let Err(error) = store_plan(&plan, folder) {
-            let message = format!("the plan cannot be written to {}: {error}", folder.display());
-            return Some((Failure::new(FailureKind::LaneLost, message), 1));
-        }
+    /// On a machine that is booted, or put back, for it.
+    async fn on_lane(&mut self, profile: &QemuProfile, part: Part<'_>) -> Result<(), Missed> {
+        let Part { scenario, journal, folder, .. } = part;
+        let plan = self.plan(profile, journal, false).await?;
+        keep_plan(&plan, folder)?;
         let missing = scenario.needs.iter().find(|need| !plan.capabilities.contains(need));
         if let Some(need) = missing {
             let lane = &plan.profile;
@@ -177,11 +189,9 @@ impl Executor {
                 }
                 need => format!("lane \"{lane}\" is not configured for {need}"),
             };
-            return Some((Failure::new(FailureKind::Skip, reason), 1));
+            return Err(Failure::new(FailureKind::Skip, reason).into());
         }
-        if let Err(failure) = self.recordings.begin(self.attempts) {
-            return Some((failure, 1));
-        }
+        self.recordings.begin(self.attempts)?;
         let request = LaneRequest {
             plan: &plan,
             folder,
@@ -204,103 +214,58 @@ impl Executor {
                 Err(error) => Err(error),
             };
         }
-        let lane = match up {
-            Ok(lane) => lane,
-            Err(error) => return Some((lane_failure(&error), 1)),
-        };
-        let outcome = run_attempt(AttemptOptions {
-            script: script.clone(),
-            scenario: scenario.clone(),
-            journal: journal.clone(),
-            lane: lane.handle(),
-            folder: folder.to_owned(),
-            params: self.params.clone(),
-            cancel: self.cancel.clone(),
-        })
-        .await;
+        let lane = up?;
+        let played = self.play(part, lane.handle()).await;
         lane.down(TeardownConfig::default()).await;
-        match outcome {
-            Outcome::Passed => None,
-            Outcome::Failed(failure, count) => Some((*failure, count)),
-        }
+        played
     }
 
-    /// The same on a machine of somebody else's, which goes on afterwards.
-    async fn on_attached_lane(
-        &mut self,
-        settings: &AttachSettings,
-        script: &Script,
-        scenario: &Scenario,
-        journal: &Journal,
-        folder: &Path,
-    ) -> Option<(Failure, usize)> {
-        if let Some(reason) = settings.why_not(&scenario.needs) {
-            return Some((Failure::new(FailureKind::Skip, reason), 1));
+    /// On a machine of somebody else's, which goes on afterwards.
+    async fn on_attached_lane(&mut self, settings: &AttachSettings, part: Part<'_>) -> Result<(), Missed> {
+        if let Some(reason) = settings.why_not(&part.scenario.needs) {
+            return Err(Failure::new(FailureKind::Skip, reason).into());
         }
-        if let Err(failure) = self.recordings.begin(self.attempts) {
-            return Some((failure, 1));
-        }
+        self.recordings.begin(self.attempts)?;
         let (memory, recorder) = (&mut self.attach_memory, self.recordings.current());
-        let lane = match AttachedLane::up_recorded(settings, memory, journal, &self.cancel, recorder).await {
-            Ok(lane) => lane,
-            Err(error) => return Some((lane_failure(&error), 1)),
-        };
-        let outcome = run_attempt(AttemptOptions {
-            script: script.clone(),
-            scenario: scenario.clone(),
-            journal: journal.clone(),
-            lane: lane.handle(),
-            folder: folder.to_owned(),
-            params: self.params.clone(),
-            cancel: self.cancel.clone(),
-        })
-        .await;
+        let up = AttachedLane::up_recorded(settings, memory, part.journal, &self.cancel, recorder);
+        let lane = up.await?;
+        let played = self.play(part, lane.handle()).await;
         lane.down().await;
-        match outcome {
-            Outcome::Passed => None,
-            Outcome::Failed(failure, count) => Some((*failure, count)),
-        }
+        played
     }
 
-    /// The same in this process.
-    async fn on_sim_lane(
-        &mut self,
-        profile: &SimProfile,
-        script: &Script,
-        scenario: &Scenario,
-        journal: &Journal,
-        folder: &Path,
-    ) -> Option<(Failure, usize)> {
+    /// In this process.
+    async fn on_sim_lane(&mut self, profile: &SimProfile, part: Part<'_>) -> Result<(), Missed> {
+        let Part { scenario, journal, folder, .. } = part;
         let plan = SimPlan(profile);
-        if let Err(error) = store_plan(&plan, folder) {
-            let message = format!("the plan cannot be written to {}: {error}", folder.display());
-            return Some((Failure::new(FailureKind::LaneLost, message), 1));
-        }
+        keep_plan(&plan, folder)?;
         if let Some(reason) = scenario.needs.iter().find_map(|need| plan.why_not(*need)) {
-            return Some((Failure::new(FailureKind::Skip, reason), 1));
+            return Err(Failure::new(FailureKind::Skip, reason).into());
         }
-        if let Err(failure) = self.recordings.begin(self.attempts) {
-            return Some((failure, 1));
-        }
+        self.recordings.begin(self.attempts)?;
         let options = SimOptions { profile, folder, is_joinable: false, recorder: self.recordings.current() };
-        let lane = match SimLane::up(options, journal, &self.cancel).await {
-            Ok(lane) => lane,
-            Err(error) => return Some((lane_failure(&error), 1)),
-        };
+        let lane = SimLane::up(options, journal, &self.cancel).await?;
+        let played = self.play(part, lane.handle()).await;
+        lane.down().await;
+        played
+    }
+
+    /// Runs the scenario on a lane that is up.
+    async fn play(&self, part: Part<'_>, lane: LaneHandle) -> Result<(), Missed> {
+        let Part { script, scenario, journal, folder } = part;
         let outcome = run_attempt(AttemptOptions {
             script: script.clone(),
             scenario: scenario.clone(),
             journal: journal.clone(),
-            lane: lane.handle(),
+            lane,
             folder: folder.to_owned(),
             params: self.params.clone(),
             cancel: self.cancel.clone(),
         })
         .await;
-        lane.down().await;
         match outcome {
-            Outcome::Passed => None,
-            Outcome::Failed(failure, count) => Some((*failure, count)),
+            Outcome::Passed => Ok(()),
+            Outcome::Failed(failure, count) => Err(Missed(*failure, count)),
         }
     }
 
@@ -359,6 +324,13 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+fn keep_plan(plan: &impl serde::Serialize, folder: &Path) -> Result<(), Failure> {
+    store_plan(plan, folder).map_err(|error| {
+        let message = format!("the plan cannot be written to {}: {error}", folder.display());
+        Failure::new(FailureKind::LaneLost, message)
+    })
 }
 
 /// Writes `plan.json` into `folder`.

@@ -165,7 +165,8 @@ fn take(input: InputEvent, display: &ServerHandle, keyboard: &mut Keyboard, faul
             faults.key(code, is_down, |is_down| keyboard.handle_key(code, is_down));
         }
         InputEvent::Lights(lights) => keyboard.set_lights(lights),
-        // The firmware of this machine has no use for a mouse.
+        // The machine has a tablet, and its server says where the pointer is put; the guest reads no pointer, here as under
+        // QEMU.
         InputEvent::MouseMotion { .. }
         | InputEvent::MousePosition { .. }
         | InputEvent::MouseButton { .. } => {}

@@ -94,11 +94,9 @@ impl SimLane {
             supervisor: None,
             is_taken_down: Arc::default(),
         };
-        let result = tokio::select! {
-            result = bring_up(options, journal, &mut parts) => result,
-            () = cancel.cancelled() => Err(LaneError::Cancelled),
-        };
-        match result {
+        let bringing = bring_up(options, journal, &mut parts);
+        let up = cancel.run_until_cancelled(bringing).await.unwrap_or(Err(LaneError::Cancelled));
+        match up {
             Ok(handle) => Ok(Self { handle, parts, journal: journal.clone() }),
             Err(error) => {
                 parts.take_down(journal).await;

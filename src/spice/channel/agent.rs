@@ -241,6 +241,11 @@ impl Agent {
         Some(chunk)
     }
 
+    /// Bytes that wait for tokens or to be asked for, and of the message that is arriving.
+    pub(super) fn held_bytes(&self) -> (usize, usize) {
+        (self.queued_bytes, self.inbox.header.len() + self.inbox.payload.len())
+    }
+
     pub(super) fn poll_event(&mut self) -> Option<AgentEvent> {
         self.events.pop_front()
     }
@@ -327,6 +332,10 @@ impl Agent {
     /// Answers a request of the guest's.
     fn hand_over(&mut self, selection: Selection, kind: ClipboardKind) {
         let text = self.ours.get(&selection).filter(|_| kind == ClipboardKind::TEXT).cloned();
+        // A guest that asks again and again is not worth a copy each time.
+        if text.as_ref().is_some_and(|text| !self.has_room_for(text.len())) {
+            return;
+        }
         let (kind, data) = match text {
             Some(text) => (kind, self.guest_text(&text)),
             None => (ClipboardKind::NONE, Vec::new()),
@@ -392,11 +401,19 @@ impl Agent {
         (0..text.len()).filter(|at| !is_end(*at)).map(|at| text[at]).collect()
     }
 
+    /// Whether so much may wait beside what waits already; counted where it may not.
+    fn has_room_for(&mut self, bytes: usize) -> bool {
+        let has_room = self.queued_bytes.saturating_add(bytes) <= Self::QUEUE_LIMIT;
+        if !has_room {
+            self.left_out.push("message to an agent that takes none".to_owned());
+        }
+        has_room
+    }
+
     /// Queues a message in pieces. False when too much waits already.
     fn send(&mut self, message: &AgentMessage<'_>) -> bool {
         let bytes = message.encode(self.has_selection());
-        if self.queued_bytes.saturating_add(bytes.len()) > Self::QUEUE_LIMIT {
-            self.left_out.push("message to an agent that takes none".to_owned());
+        if !self.has_room_for(bytes.len()) {
             return false;
         }
         self.queued_bytes += bytes.len();

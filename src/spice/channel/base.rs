@@ -1,8 +1,9 @@
 //! What all channels share: acknowledgements, pings, notices, sub-messages, counting.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
-use super::{BaseEvent, ChannelError, Counters};
+use super::{BaseEvent, ChannelError, Counters, Machine};
 use crate::spice::wire::base::client::{Ack, AckSync, MigrateFlushMark, Pong};
 use crate::spice::wire::base::{BaseMessage, FIRST_CHANNEL_KIND, List, Notify, WaitForChannel};
 use crate::spice::wire::header::{Frame, append_mini_frame};
@@ -10,7 +11,7 @@ use crate::spice::wire::{Message, WireError, Writer};
 
 /// The shared half of a channel's state.
 #[derive(Debug)]
-pub(super) struct Base<E> {
+pub struct Base<E> {
     /// Messages received, as the server counts them: a list is one.
     serial: u64,
     ack: AckWindow,
@@ -79,6 +80,51 @@ impl Transmit {
 struct AckWindow {
     size: u32,
     left: u32,
+}
+
+/// A channel that is its base and what it makes of its own messages. All others are the base's matter, and time is
+/// nobody's.
+pub trait OnBase {
+    type Event: From<BaseEvent>;
+
+    /// With so many messages the server has taken the channel in.
+    const GREETINGS: u64;
+
+    fn base(&self) -> &Base<Self::Event>;
+
+    fn base_mut(&mut self) -> &mut Base<Self::Event>;
+
+    /// Takes a message of the channel's own.
+    fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError>;
+}
+
+impl<C: OnBase> Machine for C {
+    type Event = C::Event;
+
+    fn handle_message(&mut self, _now: Instant, message: Frame<'_>) -> Result<(), ChannelError> {
+        let own = self.base_mut().receive(message)?;
+        own.into_iter().try_for_each(|(kind, body)| self.handle(kind, body))
+    }
+
+    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.base_mut().poll_transmit()
+    }
+
+    fn transmit_into(&mut self, out: &mut Vec<u8>) {
+        self.base_mut().transmit_into(out);
+    }
+
+    fn poll_event(&mut self) -> Option<Self::Event> {
+        self.base_mut().poll_event()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.base().counters
+    }
+
+    fn is_established(&self) -> bool {
+        self.base().counters.messages >= Self::GREETINGS
+    }
 }
 
 impl<E: From<BaseEvent>> Base<E> {

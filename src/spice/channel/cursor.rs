@@ -5,13 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::base::Base;
-use super::{BaseEvent, ChannelError, Counters, Machine};
+use super::base::{Base, OnBase};
+use super::{BaseEvent, ChannelError};
 use crate::spice::surface::{CursorShape, DrawError};
 use crate::spice::wire::cursor::{Cursor, CursorMessage};
-use crate::spice::wire::header::Frame;
 use crate::spice::wire::types::Point16;
 
 /// The cursor channel's state. Performs no IO; the caller moves the bytes.
@@ -43,39 +41,6 @@ impl CursorChannel {
     /// The pointer as it is now.
     pub fn state(&self) -> &CursorState {
         &self.state
-    }
-
-    fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
-        let name = CursorMessage::name_of(kind).unwrap_or("unknown");
-        let message =
-            CursorMessage::decode(kind, body).map_err(|error| self.base.decode_error(name, error))?;
-        match message {
-            Some(CursorMessage::Init(init)) => {
-                self.shapes.clear();
-                let shape = self.shape(name, &init.cursor)?;
-                self.state = CursorState { position: init.position, is_visible: init.visible != 0, shape };
-            }
-            Some(CursorMessage::Set(set)) => {
-                let shape = self.shape(name, &set.cursor)?;
-                self.state = CursorState { position: set.position, is_visible: set.visible != 0, shape };
-            }
-            Some(CursorMessage::Move(message)) => {
-                self.state.position = message.position;
-                self.state.is_visible = true;
-            }
-            Some(CursorMessage::Hide(_)) => self.state.is_visible = false,
-            Some(CursorMessage::Reset(_)) => {
-                self.state = CursorState::default();
-                self.shapes.clear();
-            }
-            Some(CursorMessage::InvalOne(message)) => {
-                self.shapes.remove(&message.id);
-            }
-            Some(CursorMessage::InvalAll(_)) => self.shapes.clear(),
-            Some(CursorMessage::Trail(_)) => {}
-            None => self.base.unsupported(&format!("message type {kind}")),
-        }
-        Ok(())
     }
 
     /// The shape of a message, from the cache or decoded. One that the cache does not have is no shape.
@@ -127,28 +92,50 @@ impl Default for CursorChannel {
     }
 }
 
-impl Machine for CursorChannel {
+impl OnBase for CursorChannel {
     type Event = BaseEvent;
 
-    fn handle_message(&mut self, _now: Instant, message: Frame<'_>) -> Result<(), ChannelError> {
-        let own = self.base.receive(message)?;
-        own.into_iter().try_for_each(|(kind, body)| self.handle(kind, body))
-    }
-
-    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.base.poll_transmit()
-    }
-
-    fn poll_event(&mut self) -> Option<BaseEvent> {
-        self.base.poll_event()
-    }
-
-    fn counters(&self) -> &Counters {
-        &self.base.counters
-    }
-
     /// SET_ACK and INIT.
-    fn is_established(&self) -> bool {
-        self.base.counters.messages >= 2
+    const GREETINGS: u64 = 2;
+
+    fn base(&self) -> &Base<BaseEvent> {
+        &self.base
+    }
+
+    fn base_mut(&mut self) -> &mut Base<BaseEvent> {
+        &mut self.base
+    }
+
+    fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
+        let name = CursorMessage::name_of(kind).unwrap_or("unknown");
+        let message =
+            CursorMessage::decode(kind, body).map_err(|error| self.base.decode_error(name, error))?;
+        match message {
+            Some(CursorMessage::Init(init)) => {
+                self.shapes.clear();
+                let shape = self.shape(name, &init.cursor)?;
+                self.state = CursorState { position: init.position, is_visible: init.visible != 0, shape };
+            }
+            Some(CursorMessage::Set(set)) => {
+                let shape = self.shape(name, &set.cursor)?;
+                self.state = CursorState { position: set.position, is_visible: set.visible != 0, shape };
+            }
+            Some(CursorMessage::Move(message)) => {
+                self.state.position = message.position;
+                self.state.is_visible = true;
+            }
+            Some(CursorMessage::Hide(_)) => self.state.is_visible = false,
+            Some(CursorMessage::Reset(_)) => {
+                self.state = CursorState::default();
+                self.shapes.clear();
+            }
+            Some(CursorMessage::InvalOne(message)) => {
+                self.shapes.remove(&message.id);
+            }
+            Some(CursorMessage::InvalAll(_)) => self.shapes.clear(),
+            Some(CursorMessage::Trail(_)) => {}
+            None => self.base.unsupported(&format!("message type {kind}")),
+        }
+        Ok(())
     }
 }

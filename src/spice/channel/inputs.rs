@@ -1,12 +1,9 @@
 //! The inputs channel: keys and a mouse out, lock lights in.
 
-use std::time::Instant;
-
 use thiserror::Error;
 
-use super::base::Base;
-use super::{BaseEvent, ChannelError, Counters, Machine};
-use crate::spice::wire::header::Frame;
+use super::base::{Base, OnBase};
+use super::{BaseEvent, ChannelError};
 use crate::spice::wire::inputs::InputsMessage;
 use crate::spice::wire::inputs::client::{
     KeyDown, KeyModifiers, KeyUp, MouseMotion, MousePosition, MousePress, MouseRelease,
@@ -168,6 +165,35 @@ impl InputsChannel {
             Motion::By { dx, dy } => self.base.send(&MouseMotion { dx, dy, buttons }),
         }
     }
+}
+
+/// The server says so once for this many (SPICE protocol, section 15.4).
+const MOTIONS_PER_ACK: u32 = 4;
+const MOTIONS_IN_FLIGHT: u32 = 2 * MOTIONS_PER_ACK;
+
+/// The bit of a button in the set of those that are held.
+fn bit(button: u8) -> u16 {
+    1_u16.checked_shl(u32::from(button).saturating_sub(1)).unwrap_or(0)
+}
+
+impl Default for InputsChannel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OnBase for InputsChannel {
+    type Event = InputsEvent;
+
+    const GREETINGS: u64 = 1;
+
+    fn base(&self) -> &Base<InputsEvent> {
+        &self.base
+    }
+
+    fn base_mut(&mut self) -> &mut Base<InputsEvent> {
+        &mut self.base
+    }
 
     fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
         let name = InputsMessage::name_of(kind).unwrap_or("unknown");
@@ -187,45 +213,5 @@ impl InputsChannel {
             None => self.base.unsupported(&format!("message type {kind}")),
         }
         Ok(())
-    }
-}
-
-/// The server says so once for this many (SPICE protocol, section 15.4).
-const MOTIONS_PER_ACK: u32 = 4;
-const MOTIONS_IN_FLIGHT: u32 = 2 * MOTIONS_PER_ACK;
-
-/// The bit of a button in the set of those that are held.
-fn bit(button: u8) -> u16 {
-    1_u16.checked_shl(u32::from(button).saturating_sub(1)).unwrap_or(0)
-}
-
-impl Default for InputsChannel {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Machine for InputsChannel {
-    type Event = InputsEvent;
-
-    fn handle_message(&mut self, _now: Instant, message: Frame<'_>) -> Result<(), ChannelError> {
-        let own = self.base.receive(message)?;
-        own.into_iter().try_for_each(|(kind, body)| self.handle(kind, body))
-    }
-
-    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.base.poll_transmit()
-    }
-
-    fn poll_event(&mut self) -> Option<InputsEvent> {
-        self.base.poll_event()
-    }
-
-    fn counters(&self) -> &Counters {
-        &self.base.counters
-    }
-
-    fn is_established(&self) -> bool {
-        self.base.counters.messages >= 1
     }
 }

@@ -9,7 +9,7 @@ use super::{BaseEvent, ChannelError, Counters, Machine};
 use crate::spice::session::MovedTo;
 use crate::spice::wire::agent::Selection;
 use crate::spice::wire::bytes::Rest;
-use crate::spice::wire::header::Frame;
+use crate::spice::wire::header::{Frame, mini_frame};
 use crate::spice::wire::link::Capabilities;
 use crate::spice::wire::link::ChannelId;
 use crate::spice::wire::main::client::{
@@ -103,11 +103,14 @@ impl MainChannel {
         self.agent.resize(monitors).map(|()| self.serve_agent())
     }
 
-    /// Passes on what the agent's part has to send and to tell.
+    /// Bytes of the agent's messages that wait to be sent, and of the one that is arriving.
+    pub(in crate::spice) fn agent_held_bytes(&self) -> (usize, usize) {
+        self.agent.held_bytes()
+    }
+
+    /// Passes on what the agent's part has to tell. What it has to send waits until it is asked for: a server that gives
+    /// tokens freely is not given memory with them.
     fn serve_agent(&mut self) {
-        while let Some(chunk) = self.agent.poll_chunk() {
-            self.base.send(&AgentData { data: Rest(&chunk) });
-        }
         while let Some(event) = self.agent.poll_event() {
             self.base.report(MainEvent::Agent(event));
         }
@@ -149,9 +152,10 @@ impl MainChannel {
             Some(MainMessage::AgentDisconnected(_)) => self.agent.disconnect(),
             Some(MainMessage::AgentToken(message)) => self.agent.add_tokens(message.num_tokens),
             Some(MainMessage::AgentData(message)) => {
-                self.agent
-                    .handle_data(message.data.0)
-                    .map_err(|error| self.base.decode_error(name, error))?;
+                let handled = self.agent.handle_data(message.data.0);
+                // What was understood before an error did happen.
+                self.serve_agent();
+                handled.map_err(|error| self.base.decode_error(name, error))?;
             }
             // Comes although no capability for it was announced. The server goes on without us, and says SWITCH_HOST.
             Some(MainMessage::MigrateBegin(_) | MainMessage::MigrateBeginSeamless(_)) => {
@@ -212,7 +216,11 @@ impl Machine for MainChannel {
     }
 
     fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.base.poll_transmit()
+        if let Some(frame) = self.base.poll_transmit() {
+            return Some(frame);
+        }
+        let chunk = self.agent.poll_chunk()?;
+        Some(mini_frame(&AgentData { data: Rest(&chunk) }))
     }
 
     fn poll_event(&mut self) -> Option<MainEvent> {

@@ -1,10 +1,7 @@
 //! The playback channel: sound is taken and counted, so that a guest that plays does not stall, and not heard.
 
-use std::time::Instant;
-
-use super::base::Base;
-use super::{BaseEvent, ChannelError, Counters, Machine};
-use crate::spice::wire::header::Frame;
+use super::base::{Base, OnBase};
+use super::{BaseEvent, ChannelError};
 use crate::spice::wire::playback::{PlaybackMessage, mode};
 
 /// The playback channel's state. Performs no IO; the caller moves the bytes.
@@ -19,6 +16,36 @@ impl PlaybackChannel {
     /// The state right after the link.
     pub fn new() -> Self {
         Self { base: Base::new(), mode: mode_name(mode::RAW) }
+    }
+}
+
+fn mode_name(mode: u16) -> &'static str {
+    match mode {
+        mode::RAW => "RAW",
+        mode::CELT => "CELT",
+        mode::OPUS => "OPUS",
+        _ => "unknown",
+    }
+}
+
+impl Default for PlaybackChannel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OnBase for PlaybackChannel {
+    type Event = BaseEvent;
+
+    /// MODE comes first.
+    const GREETINGS: u64 = 1;
+
+    fn base(&self) -> &Base<BaseEvent> {
+        &self.base
+    }
+
+    fn base_mut(&mut self) -> &mut Base<BaseEvent> {
+        &mut self.base
     }
 
     fn handle(&mut self, kind: u16, body: &[u8]) -> Result<(), ChannelError> {
@@ -42,46 +69,5 @@ impl PlaybackChannel {
             None => self.base.unsupported(&format!("message type {kind}")),
         }
         Ok(())
-    }
-}
-
-fn mode_name(mode: u16) -> &'static str {
-    match mode {
-        mode::RAW => "RAW",
-        mode::CELT => "CELT",
-        mode::OPUS => "OPUS",
-        _ => "unknown",
-    }
-}
-
-impl Default for PlaybackChannel {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Machine for PlaybackChannel {
-    type Event = BaseEvent;
-
-    fn handle_message(&mut self, _now: Instant, message: Frame<'_>) -> Result<(), ChannelError> {
-        let own = self.base.receive(message)?;
-        own.into_iter().try_for_each(|(kind, body)| self.handle(kind, body))
-    }
-
-    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.base.poll_transmit()
-    }
-
-    fn poll_event(&mut self) -> Option<BaseEvent> {
-        self.base.poll_event()
-    }
-
-    fn counters(&self) -> &Counters {
-        &self.base.counters
-    }
-
-    /// MODE comes first.
-    fn is_established(&self) -> bool {
-        self.base.counters.messages >= 1
     }
 }

@@ -34,6 +34,29 @@ pub fn draws(data: &[u8]) {
     }
 }
 
+/// Says one of the messages that copy an image as it is.
+macro_rules! copying {
+    ($artist:ident, $message:ident) => {{
+        let message = $message {
+            base: $artist.base(),
+            src_bitmap: $artist.image(),
+            src_area: $artist.area(),
+            rop_descriptor: $artist.rop(),
+            scale_mode: $artist.source.up_to(1),
+            mask: $artist.mask(),
+        };
+        $artist.say_owned(message)
+    }};
+}
+
+/// Says one of the messages that need no more than a place.
+macro_rules! flat {
+    ($artist:ident, $message:ident) => {{
+        let message = $message { base: $artist.base(), mask: $artist.mask() };
+        $artist.say_owned(message)
+    }};
+}
+
 struct Artist<'a> {
     source: Source<'a>,
     watched: Watched,
@@ -71,40 +94,11 @@ impl<'a> Artist<'a> {
                 };
                 self.say_owned(message)
             }
-            3..=5 => {
-                let message = DrawCopy {
-                    base: self.base(),
-                    src_bitmap: self.image(),
-                    src_area: self.area(),
-                    rop_descriptor: self.rop(),
-                    scale_mode: self.source.up_to(1),
-                    mask: self.mask(),
-                };
-                self.say_owned(message)
-            }
-            6 => {
-                let message = DrawBlend {
-                    base: self.base(),
-                    src_bitmap: self.image(),
-                    src_area: self.area(),
-                    rop_descriptor: self.rop(),
-                    scale_mode: self.source.up_to(1),
-                    mask: self.mask(),
-                };
-                self.say_owned(message)
-            }
-            7 => {
-                let message = DrawBlackness { base: self.base(), mask: self.mask() };
-                self.say_owned(message)
-            }
-            8 => {
-                let message = DrawWhiteness { base: self.base(), mask: self.mask() };
-                self.say_owned(message)
-            }
-            9 => {
-                let message = DrawInvers { base: self.base(), mask: self.mask() };
-                self.say_owned(message)
-            }
+            3..=5 => copying!(self, DrawCopy),
+            6 => copying!(self, DrawBlend),
+            7 => flat!(self, DrawBlackness),
+            8 => flat!(self, DrawWhiteness),
+            9 => flat!(self, DrawInvers),
             10 => {
                 let message = DrawRop3 {
                     base: self.base(),

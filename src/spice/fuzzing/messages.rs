@@ -44,7 +44,7 @@ pub fn messages(data: &[u8]) {
     }
 }
 
-fn check_message<M: Debug>(
+pub(super) fn check_message<M: Debug>(
     kind: u16,
     body: &[u8],
     decoded: Result<Option<M>, WireError>,
@@ -113,7 +113,7 @@ pub fn channels(data: &[u8]) {
 }
 
 /// Feeds the messages of a stream until one is refused; `between` is called after each.
-fn converse<M: Machine>(
+pub(super) fn converse<M: Machine>(
     machine: &mut M,
     stream: &[u8],
     mut between: impl FnMut(&mut M, u64),
@@ -161,7 +161,7 @@ fn act(machine: &mut InputsChannel, habits: u8, at: u64) {
     }
 }
 
-fn check_base(event: &BaseEvent) {
+pub(super) fn check_base(event: &BaseEvent) {
     match event {
         BaseEvent::Notice { text, .. } => check_text(text),
         BaseEvent::Unsupported { what } => check_text(what),

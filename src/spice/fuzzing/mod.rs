@@ -3,18 +3,22 @@
 //! Each target takes any bytes and panics where something is wrong with what this program makes of them. The same
 //! functions are run by the fuzzers under `tests/fuzz` and over the committed corpus by the ordinary tests.
 
+mod agent;
 mod codecs;
 mod display;
 mod draws;
 mod link;
 mod messages;
+mod playback;
 mod text;
 
+pub use self::agent::agent;
 pub use self::codecs::{glz, jpeg, lz, quic, small_codecs};
 pub use self::display::display;
 pub use self::draws::draws;
 pub use self::link::link;
 pub use self::messages::{channels, messages};
+pub use self::playback::playback;
 pub use self::text::text;
 pub use super::server::fuzzing::peers;
 

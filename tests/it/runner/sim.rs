@@ -78,6 +78,65 @@ fn what_takes_qemu_is_skipped_with_the_reason() {
     ]);
 }
 
+/// Every call of a mouse; where there is a monitor, the guest's part in having found the tablet is played by hand.
+const MOUSE: &str = r#"
+    for _, capability in ipairs(t.lane:capabilities()) do
+      if capability == "qmp" then
+        for _, mouse in ipairs(t.lane:qmp("query-mice")) do
+          if mouse.absolute then
+            t.lane:qmp("human-monitor-command", { ["command-line"] = "mouse_set " .. mouse.index })
+          end
+        end
+      end
+    end
+    t.mouse:move(20, 30)
+    t.mouse:click()
+    t.mouse:click { button = "right", count = 2 }
+    t.mouse:down("middle")
+    t.mouse:up("middle")
+    -- More than are in flight at once.
+    for x = 1, 40 do t.mouse:move(x, 2 * x) end
+    t.mouse:drag(10, 10, 60, 80, { steps = 30, pause = 0.005 })
+    t.mouse:scroll(3)
+    t.mouse:scroll(-1)
+    t.mouse:move_by(-3, 4)
+    t.keyboard:press("a")
+    local ok, failure = pcall(function() t.mouse:move(100000, 0) end)
+    expect(ok):equals(false)
+    expect(failure.kind):equals("usage")
+"#;
+
+/// What the journal of the last run says that was done with the mouse.
+fn mouse_of(lab: &Lab) -> Vec<(String, String)> {
+    let journal = lab.newest_journal();
+    let events = journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let word = |event: &serde_json::Value, key: &str| event["data"][key].as_str().unwrap().to_owned();
+    let sent = events.filter(|event| event["event"] == "mouse_sent");
+    sent.map(|event| (word(&event, "action"), word(&event, "detail"))).collect()
+}
+
+#[test]
+fn a_mouse_is_used_on_the_simulated_lane_as_under_qemu() {
+    let sim = Lab::bare().scenario("needs = { 'mouse', 'keyboard', 'screen' }", MOUSE);
+    let _ = run(&sim, &["a.lua"]).exits_with(0);
+    let told = mouse_of(&sim);
+    let actions: Vec<&str> = told.iter().map(|(action, _)| &**action).collect();
+    let moves = ["move"; 40];
+    let wanted =
+        [&["move", "click", "click", "down", "up"], &moves[..], &["drag", "scroll", "scroll", "move_by"]];
+    assert_eq!(actions, wanted.concat());
+    assert_eq!(told[45], ("drag".to_owned(), "left 10,10 to 60,80".to_owned()));
+
+    let test = "a_mouse_is_used_on_the_simulated_lane_as_under_qemu";
+    let Some(qemu) = Lab::with_rom(test) else { return };
+    let tablet = "extends = \"rom\"\n[input]\ntablet = true\n\
+                  [qmp]\nallow = [\"query-*\", \"human-monitor-command\"]\n";
+    let qemu =
+        qemu.file("lanes/tablet.toml", tablet).scenario("needs = { 'mouse', 'keyboard', 'screen' }", MOUSE);
+    let _ = qemu.run(&["run", "a.lua", "--lane", "tablet"]).exits_with(0);
+    assert_eq!(mouse_of(&qemu), told);
+}
+
 #[test]
 fn a_guest_that_aborts_resets_its_machine_and_one_that_gives_up_powers_it_off() {
     let lab = Lab::bare().file("lanes/fast.toml", FAST).file(

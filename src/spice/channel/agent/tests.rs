@@ -224,6 +224,21 @@ fn a_guest_that_asks_and_takes_nothing_fills_no_memory() {
 }
 
 #[test]
+fn a_guest_that_asks_faster_than_is_sent_fills_no_memory() {
+    let mut guest = Guest::announced(&ALL);
+    guest.send(&main::AgentToken { num_tokens: u32::MAX });
+    guest.main.agent_copy(CLIPBOARD, vec![b'x'; 4 << 20].into()).unwrap();
+    let request = AgentMessage::Request { selection: CLIPBOARD, kind: TEXT }.encode(true);
+    for _ in 0..20 {
+        guest.send(&main::AgentData { data: Rest(&request) });
+    }
+    let bytes: usize = guest.chunks().iter().map(Vec::len).sum();
+    assert!((24 << 20..=32 << 20).contains(&bytes), "{bytes} bytes wait, although the server takes them all");
+    guest.send(&main::AgentData { data: Rest(&request) });
+    assert!(!guest.chunks().is_empty(), "what was sent makes room");
+}
+
+#[test]
 fn line_ends_are_the_guests_in_the_guest_and_plain_here() {
     let mut guest = Guest::announced(&[capability::CLIPBOARD_BY_DEMAND, capability::GUEST_LINEEND_CRLF]);
     guest.main.agent_copy(CLIPBOARD, b"a\nb\r\nc"[..].into()).unwrap();
