@@ -63,7 +63,7 @@ impl Watched {
         self.now += Duration::from_millis(7);
         let mut result = self.channel.handle_message(self.now, message);
         // The wait for another channel is met, or long enough.
-        for gives_up in [message.kind % 2 == 0, true] {
+        for gives_up in [message.kind.is_multiple_of(2), true] {
             if result.is_ok() && self.channel.hold().is_some() {
                 result = self.channel.resume(self.now, gives_up);
             }
