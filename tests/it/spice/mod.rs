@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 mod captures;
 mod handshake;
+mod installer;
 mod machine;
 mod matrix;
 mod migration;
