@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use backstaff::spice::{Compression, Endpoint, Session, SessionOptions};
 
-use super::machine::{image_types, screen_of};
+use super::machine::{BOOT, image_types, screen_of};
 use super::qemu::{self, Qemu, Screen};
 
 /// A wish, and the kinds of images of which at least one must come of it.
-type Mode = (Compression, &'static [&'static str]);
+pub(super) type Mode = (Compression, &'static [&'static str]);
 
 /// Of a server that compresses for a fast network.
-const MODES: [Mode; 7] = [
+pub(super) const MODES: [Mode; 7] = [
     (Compression::Off, &["BITMAP"]),
     (Compression::Lz, &["LZ_RGB"]),
     (Compression::Glz, &["GLZ_RGB"]),
@@ -27,7 +27,7 @@ const MODES: [Mode; 7] = [
     (Compression::Lz4, &["LZ4"]),
 ];
 /// Of one that compresses once more for a slow one.
-const SLOW_MODES: [Mode; 2] =
+pub(super) const SLOW_MODES: [Mode; 2] =
     [(Compression::Glz, &["ZLIB_GLZ_RGB"]), (Compression::AutoGlz, &["ZLIB_GLZ_RGB", "QUIC"])];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,19 +53,19 @@ async fn compare_everywhere(vga: &str) {
     let (mut count, mut kinds) = (0, BTreeSet::new());
     for (modes, slow) in [(MODES.as_slice(), "never"), (&SLOW_MODES, "always")] {
         let mut firmware = Place::boot(vga, slow, &[], modes);
-        firmware.wait_until("the shell", is_shell).await;
+        firmware.wait_until("the shell", BOOT, is_shell).await;
         // "ver" says who the shell is, in lines that are large enough to be compressed.
         firmware.compare("shell", &[&[0x2F, 0x12, 0x13, ENTER]], is_shell).await;
         // "exit".
         firmware.type_keys(&[0x12, 0x2D, 0x17, 0x14, ENTER]).await;
-        firmware.wait_until("the setup menu", is_setup).await;
+        firmware.wait_until("the setup menu", BOOT, is_setup).await;
         firmware.compare("setup menu", &[&[DOWN], &[DOWN], &[UP], &[UP]], is_setup).await;
         count += firmware.finish(&mut kinds);
 
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/guest/sextant.efi");
         let kernel = ["-kernel".to_owned(), guest.display().to_string()];
         let mut guest = Place::boot(vga, slow, &kernel, modes);
-        guest.wait_until("the reference guest", is_guest).await;
+        guest.wait_until("the reference guest", BOOT, is_guest).await;
         // 1024x768, 640x480, 1280x720, 800x600.
         guest.compare("guest", &[&[0x04], &[0x02], &[0x05], &[0x03]], is_guest).await;
         count += guest.finish(&mut kinds);
@@ -77,17 +77,19 @@ async fn compare_everywhere(vga: &str) {
 }
 
 /// A machine whose screen holds still until a key is pressed.
-struct Place {
-    qemu: Qemu,
+pub(super) struct Place {
+    pub(super) qemu: Qemu,
     endpoint: Endpoint,
     modes: &'static [Mode],
+    /// For so long a screen must not have changed to be one.
+    pub(super) rest: Duration,
     presses: usize,
     count: usize,
     kinds: BTreeSet<&'static str>,
 }
 
 impl Place {
-    fn boot(vga: &str, slow: &str, extra: &[String], modes: &'static [Mode]) -> Self {
+    pub(super) fn boot(vga: &str, slow: &str, extra: &[String], modes: &'static [Mode]) -> Self {
         // Over a unix socket the server would compress whole surfaces only.
         let (host, port) = qemu::own_address();
         let spice = format!(
@@ -96,12 +98,12 @@ impl Place {
         );
         let qemu = Qemu::boot(vga, &spice, extra);
         let endpoint = Endpoint::Tcp { host, port };
-        Self { qemu, endpoint, modes, presses: 0, count: 0, kinds: BTreeSet::new() }
+        Self { qemu, endpoint, modes, rest: Duration::ZERO, presses: 0, count: 0, kinds: BTreeSet::new() }
     }
 
     /// Joins the machine once with each mode; `keys` are pressed in turns, and each changes the screen.
     /// In between it is a while on the way, until `is_there` again.
-    async fn compare(&mut self, place: &str, keys: &[&[u16]], is_there: fn(&Screen) -> bool) {
+    pub(super) async fn compare(&mut self, place: &str, keys: &[&[u16]], is_there: fn(&Screen) -> bool) {
         for (compression, wanted) in self.modes {
             let what = format!("{place}, {compression:?}");
             let session = self.join(Some(*compression)).await;
@@ -116,13 +118,17 @@ impl Place {
         }
     }
 
-    /// Waits until our screen and a screendump are equal, and such as wanted.
+    /// Waits until our screen and a screendump are equal, and such as wanted, and at rest.
     async fn equal(&mut self, session: &Session, what: &str, is_there: impl Fn(&Screen) -> bool) -> Screen {
         let deadline = Instant::now() + PATIENCE;
+        let (mut last, mut last_change) = (None, Instant::now());
         loop {
             let wanted = self.qemu.screendump();
+            if last.as_ref() != Some(&wanted) {
+                last_change = Instant::now();
+            }
             let got = screen_of(session);
-            let is_there = is_there(&wanted);
+            let is_there = is_there(&wanted) && last_change.elapsed() >= self.rest;
             if is_there && got.as_ref() == Some(&wanted) {
                 self.count += 1;
                 return wanted;
@@ -131,12 +137,18 @@ impl Place {
                 assert!(is_there, "{what}: the machine does not get there");
                 panic!("{what}: {}", got.map_or("no screen".to_owned(), |got| difference(&got, &wanted)));
             }
+            last = Some(wanted);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    async fn wait_until(&mut self, what: &str, is_there: impl Fn(&Screen) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(120);
+    pub(super) async fn wait_until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        is_there: impl Fn(&Screen) -> bool,
+    ) {
+        let deadline = Instant::now() + patience;
         // QEMU draws the text screen of VGA for whoever is connected.
         let session = self.join(None).await;
         while !is_there(&self.qemu.screendump()) {
@@ -159,7 +171,7 @@ impl Place {
         Session::connect(options).await.expect("connects").0
     }
 
-    fn finish(self, kinds: &mut BTreeSet<&'static str>) -> usize {
+    pub(super) fn finish(self, kinds: &mut BTreeSet<&'static str>) -> usize {
         kinds.extend(self.kinds);
         self.count
     }
@@ -205,7 +217,7 @@ fn difference(got: &Screen, wanted: &Screen) -> String {
 }
 
 const ENTER: u16 = 0x1C;
-const DOWN: u16 = 0xE050;
-const UP: u16 = 0xE048;
+pub(super) const DOWN: u16 = 0xE050;
+pub(super) const UP: u16 = 0xE048;
 /// For one screen on a busy host.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@ pub(crate) mod authority;
 mod captures;
 mod displays;
 mod handshake;
+mod installer;
 mod machine;
 mod matrix;
 mod migration;

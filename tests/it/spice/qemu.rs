@@ -72,6 +72,10 @@ impl Qemu {
         self.folder.path().join("spice")
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Runs a QMP command and returns its answer.
     pub(super) fn execute(&mut self, command: &str) -> String {
         self.qmp.get_mut().write_all(command.as_bytes()).expect("QMP command");
