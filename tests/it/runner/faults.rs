@@ -155,9 +155,9 @@ fn a_flipped_pixel_breaks_the_evidence_and_not_the_run() {
     // Only a screen that rests for a second is judged to differ, and at its own pace this one blinks.
     let lab = Lab::bare().file("lanes/slow.toml", &FAST.replace("50", "0.1")).scenario(
         "needs = { 'digest', 'faults' }",
-        "t.digest:wait_for { frame_counter = any }\n\
+        "t.digest:wait_for { frame_counter = 2 }\n\
          t.lane:inject { flip_pixel = { 20, 20 }, xor = 0x010000 }\n\
-         t.digest:wait_for { frame_counter = any }\n\
+         t.digest:wait_for { frame_counter = at_least(3) }\n\
          t:sleep(2.5)",
     );
     let _ = lab.command(&["run", "a.lua", "--lane", "slow"]).env("PATH", "").run().exits_with(0).within(60);
