@@ -1,8 +1,11 @@
 //! How often the display channel asks for memory: in the steady state not at all.
 //!
-//! A binary of its own, because it counts what the whole program allocates; one test, because tests share a program.
+//! A binary of its own, because it counts what the program allocates, thread by thread.
 #![allow(unsafe_code, reason = "only an allocator can count allocations, and implementing one is unsafe")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod drawings;
+mod images;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -12,16 +15,15 @@ use std::time::Instant;
 
 use backstaff::spice::Limits;
 use backstaff::spice::channel::{DisplayChannel, DisplayOptions, Machine};
-use backstaff::spice::codec::{lz_encode, quic};
 use backstaff::spice::recording::{Fact, Reader};
 use backstaff::spice::wire::Message;
 use backstaff::spice::wire::base::SetAck;
-use backstaff::spice::wire::bytes::{Counted, Pointer};
+use backstaff::spice::wire::bytes::Pointer;
 use backstaff::spice::wire::display::SurfaceCreate;
-use backstaff::spice::wire::draw::{CopyBits, DisplayBase, DrawCopy, DrawFill, scale_mode};
+use backstaff::spice::wire::draw::{DisplayBase, DrawCopy, scale_mode};
 use backstaff::spice::wire::header::Frame;
-use backstaff::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
-use backstaff::spice::wire::types::{Brush, Clip, Point, QMask, Rect, RopDescriptor};
+use backstaff::spice::wire::image::{Image, ImageData, ImageDescriptor};
+use backstaff::spice::wire::types::{Clip, QMask, Rect, RopDescriptor};
 use backstaff::spice::{ChannelId, ChannelType};
 
 struct Counting;
@@ -93,57 +95,70 @@ fn surface() -> Sent {
     sent(&SurfaceCreate { surface_id: 0, width: WIDTH, height: HEIGHT, format: 32, flags })
 }
 
-fn base() -> DisplayBase {
+fn base() -> DisplayBase<'static> {
     DisplayBase { surface_id: 0, bounds: Rect::new(0, 0, 320, 200), clip: Clip::None }
 }
 
-fn draw(data: ImageData<'_>) -> Sent {
-    let kind = data.kind().0;
-    let descriptor = ImageDescriptor { id: 1, kind, flags: 0, width: WIDTH, height: HEIGHT };
+/// An image with an id and flags, drawn over the top left of the screen.
+fn draw_as(id: u64, flags: u8, (width, height): (u32, u32), data: ImageData<'_>) -> Sent {
+    let area = Rect::new(0, 0, width.cast_signed(), height.cast_signed());
+    let descriptor = ImageDescriptor { id, kind: data.kind().0, flags, width, height };
     sent(&DrawCopy {
-        base: base(),
+        base: DisplayBase { bounds: area, ..base() },
         src_bitmap: Pointer(Image { descriptor, data }),
-        src_area: Rect::new(0, 0, 320, 200),
+        src_area: area,
         rop_descriptor: RopDescriptor::OP_PUT,
         scale_mode: scale_mode::NEAREST,
         mask: QMask::NONE,
     })
 }
 
-/// Draws of each kind, as a server would send them.
-fn draws() -> Vec<(&'static str, Sent)> {
-    let pixels: Vec<u8> = (0..HEIGHT * WIDTH)
-        .flat_map(|at| [at % 7, at / 320 % 5, at % 320 / 9, 0].map(|n| u8::try_from(n).unwrap()))
-        .collect();
-    let bitmap = Bitmap {
-        format: 8,
-        flags: Bitmap::TOP_DOWN,
-        width: WIDTH,
-        height: HEIGHT,
-        stride: WIDTH * 4,
-        palette: PaletteSource::None,
-        data: &pixels,
+/// What a server sends over and over.
+struct Case {
+    name: &'static str,
+    /// What comes once.
+    before: Vec<Sent>,
+    /// What comes in the round with this number.
+    round: Box<dyn FnMut(u64) -> Vec<Sent>>,
+    /// How often memory is asked for in each round, by decoders that are not ours.
+    allocations: u64,
+}
+
+impl Case {
+    /// Messages that are the same in each round.
+    fn same(name: &'static str, messages: Vec<Sent>) -> Self {
+        let round = Box::new(move |_| messages.clone());
+        Self { name, before: Vec::new(), round, allocations: 0 }
+    }
+}
+
+/// Rounds until all memory is there, and rounds that are counted.
+const WARM_UP: u64 = 90;
+const ROUNDS: u64 = 30;
+
+/// Panics with the names of all that ask for another number of allocations.
+fn check(cases: Vec<Case>) {
+    let wrong: Vec<String> = cases.into_iter().filter_map(difference).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn difference(mut case: Case) -> Option<String> {
+    let name = case.name;
+    let (mut channel, mut out) = (channel(), Vec::new());
+    let first = [sent(&SetAck { generation: 1, window: 3 }), surface()];
+    let before = first.iter().chain(&case.before);
+    let mut warm_up: u64 = before.map(|message| handle(&mut channel, message, &mut out)).sum();
+    let mut round = |number| -> u64 {
+        let messages = (case.round)(number);
+        messages.iter().map(|message| handle(&mut channel, message, &mut out)).sum()
     };
-    let lz = lz_encode::encode(&pixels, WIDTH, HEIGHT);
-    let quic = quic::encode(quic::Kind::Rgb32, WIDTH, HEIGHT, &pixels, Limits::default().images).unwrap();
-    let block = lz4_flex::block::compress(&pixels);
-    let mut lz4 = vec![1, 8];
-    lz4.extend(u32::try_from(block.len()).unwrap().to_be_bytes());
-    lz4.extend(block);
-    let fill = DrawFill {
-        base: base(),
-        brush: Brush::Solid(0x00aa_5500),
-        rop_descriptor: RopDescriptor::OP_PUT,
-        mask: QMask::NONE,
-    };
-    vec![
-        ("raw", draw(ImageData::Bitmap(bitmap))),
-        ("LZ", draw(ImageData::LzRgb(Counted(&lz)))),
-        ("QUIC", draw(ImageData::Quic(Counted(&quic)))),
-        ("LZ4", draw(ImageData::Lz4(Counted(&lz4)))),
-        ("fill", sent(&fill)),
-        ("copy bits", sent(&CopyBits { base: base(), src_pos: Point { x: 3, y: 5 } })),
-    ]
+    warm_up += (0..WARM_UP).map(&mut round).sum::<u64>();
+    assert_ne!(warm_up, 0, "{name}: what is allocated at first is counted");
+    let counted: Vec<u64> = (WARM_UP..WARM_UP + ROUNDS).map(&mut round).collect();
+    assert!(channel.counters().unsupported.is_empty(), "{name}");
+    let wanted = case.allocations;
+    let is_wrong = counted.iter().any(|counted| *counted != wanted);
+    is_wrong.then(|| format!("{name}: {counted:?} in rounds after {warm_up}, wanted {wanted} in each"))
 }
 
 /// All messages of the first display channel of a recording.
@@ -164,17 +179,18 @@ fn recorded(name: &str) -> Vec<Sent> {
 }
 
 #[test]
-fn a_draw_in_the_steady_state_allocates_nothing() {
+fn an_image_in_the_steady_state_costs_no_allocation() {
+    check(images::cases());
+}
+
+#[test]
+fn a_draw_in_the_steady_state_costs_no_allocation() {
+    check(drawings::cases());
+}
+
+#[test]
+fn recordings_in_the_steady_state_cost_no_allocation() {
     let mut out = Vec::new();
-    for (name, draw) in draws() {
-        let mut channel = channel();
-        handle(&mut channel, &sent(&SetAck { generation: 1, window: 3 }), &mut out);
-        handle(&mut channel, &surface(), &mut out);
-        let warm_up: u64 = (0..8).map(|_| handle(&mut channel, &draw, &mut out)).sum();
-        assert_ne!(warm_up, 0, "{name}: what is allocated at first is counted");
-        let allocated: u64 = (0..50).map(|_| handle(&mut channel, &draw, &mut out)).sum();
-        assert_eq!(allocated, 0, "{name}: 50 draws and their acknowledgements");
-    }
     for (name, image) in [
         ("guest-std-off.rec", "BITMAP"),
         ("guest-std-lz.rec", "LZ_RGB"),

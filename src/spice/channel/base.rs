@@ -199,32 +199,45 @@ impl<E: From<BaseEvent>> Base<E> {
             return Ok(Own::One((message.kind, message.body)));
         }
         let mut queue: VecDeque<(u16, &'a [u8])> = VecDeque::new();
-        if message.sub_list != 0 {
+        let mut is_set_ack = false;
+        if message.sub_list == 0 {
+            is_set_ack = self.handle_kind(message.kind, message.body, &mut queue)?;
+        } else {
             queue.extend(
                 List::decode_at(message.body, message.sub_list)
                     .map_err(|e| self.decode_error(List::NAME, e))?
                     .messages,
             );
+            queue.push_back((message.kind, message.body));
         }
-        queue.push_back((message.kind, message.body));
         let mut own = Vec::new();
-        let mut is_set_ack = false;
         while let Some((kind, body)) = queue.pop_front() {
             if kind >= FIRST_CHANNEL_KIND {
                 own.push((kind, body));
                 continue;
             }
-            let name = BaseMessage::name_of(kind).unwrap_or("base message");
-            match BaseMessage::decode(kind, body).map_err(|e| self.decode_error(name, e))? {
-                Some(BaseMessage::List(list)) => queue.extend(list.messages),
-                Some(message) => is_set_ack |= self.handle_base(message),
-                None => self.unsupported(&format!("message type {kind}")),
-            }
+            is_set_ack |= self.handle_kind(kind, body, &mut queue)?;
         }
         if !is_set_ack {
             self.count_towards_ack();
         }
         Ok(Own::Many(own.into_iter()))
+    }
+
+    /// Handles a message that concerns all channels, or queues what is in it. True for SET_ACK.
+    fn handle_kind<'a>(
+        &mut self,
+        kind: u16,
+        body: &'a [u8],
+        queue: &mut VecDeque<(u16, &'a [u8])>,
+    ) -> Result<bool, ChannelError> {
+        let name = BaseMessage::name_of(kind).unwrap_or("base message");
+        match BaseMessage::decode(kind, body).map_err(|e| self.decode_error(name, e))? {
+            Some(BaseMessage::List(list)) => queue.extend(list.messages),
+            Some(message) => return Ok(self.handle_base(message)),
+            None => self.unsupported(&format!("message type {kind}")),
+        }
+        Ok(false)
     }
 
     pub(super) fn decode_error(&self, name: &'static str, source: WireError) -> ChannelError {

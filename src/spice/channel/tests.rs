@@ -323,7 +323,7 @@ fn monitors_are_parts_of_surfaces_and_the_screen_is_one_where_none_is_named() {
     assert!(matches!(pair.try_send(&many), Err(ChannelError::Draw { name: "MONITORS_CONFIG", .. })));
 }
 
-fn stream(codec_type: u8) -> StreamCreate {
+fn stream(codec_type: u8) -> StreamCreate<'static> {
     StreamCreate {
         surface_id: 0,
         id: 5,

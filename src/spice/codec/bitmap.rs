@@ -47,12 +47,12 @@ pub fn decode_in(
 }
 
 /// Decodes a one-bit mask: white where the bit is 1, black elsewhere, whatever the palette says.
-pub fn decode_mask(bitmap: &Bitmap<'_>, limits: ImageLimits) -> Result<Picture, CodecError> {
+pub fn decode_mask(bitmap: &Bitmap<'_>, limits: ImageLimits, pool: &Pool) -> Result<Picture, CodecError> {
     if !matches!(bitmap.format, format::BIT_LE | format::BIT_BE) {
         let (wanted, got) = (format::BIT_BE.into(), bitmap.format.into());
         return Err(CodecError::Mismatch { what: "bitmap format of a mask", wanted, got });
     }
-    decode(bitmap, Some(&[0, 0x00ff_ffff]), limits)
+    decode_in(bitmap, Some(&[0, 0x00ff_ffff]), limits, pool)
 }
 
 fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits, pool: &Pool) -> Result<Picture, CodecError> {
@@ -71,9 +71,9 @@ fn decode_direct(bitmap: &Bitmap<'_>, limits: ImageLimits, pool: &Pool) -> Resul
             Ok(())
         }),
         format::RGB32 => decode_rows(bitmap, limits, pool, width * 4, |row, out| {
-            for (pixel, source) in out.chunks_exact_mut(4).zip(row.chunks_exact(4)) {
+            for (pixel, source) in out.as_chunks_mut::<4>().0.iter_mut().zip(row.as_chunks::<4>().0) {
                 // The guest leaves anything in the fourth byte; nobody below may see it.
-                pixel.copy_from_slice(&[source[0], source[1], source[2], 0]);
+                *pixel = (u32::from_le_bytes(*source) & 0x00ff_ffff).to_le_bytes();
             }
             Ok(())
         }),
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_mask_is_white_where_its_bit_is_set() {
-        let picture = decode_mask(&bitmap(2, 2, 1, 1, &[0b0100_0000]), LIMITS).unwrap();
+        let picture = decode_mask(&bitmap(2, 2, 1, 1, &[0b0100_0000]), LIMITS, &Pool::default()).unwrap();
         assert_eq!(picture.bytes, [0, 0, 0, 0, 255, 255, 255, 0]);
-        assert!(decode_mask(&bitmap(8, 1, 1, 4, &[0; 4]), LIMITS).is_err());
+        assert!(decode_mask(&bitmap(8, 1, 1, 4, &[0; 4]), LIMITS, &Pool::default()).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::lz::{self, require};
-use super::{CodecError, ImageLimits, Picture};
+use super::{CodecError, ImageLimits, Picture, Pool};
 use crate::spice::wire::image::JpegAlpha;
 
 /// Decodes a JPEG file of `width` by `height` pixels.
@@ -14,6 +14,17 @@ use crate::spice::wire::image::JpegAlpha;
 /// Only baseline files are, which is what servers send: their memory and time are in proportion to their pixels.
 /// JPEG has no checksum: damage to its coded samples mostly shows in the picture and not as an error.
 pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Result<Picture, CodecError> {
+    decode_in(data, width, height, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`. What the decoder itself needs is not: it asks for a few buffers for each image.
+pub fn decode_in(
+    data: &[u8],
+    width: u32,
+    height: u32,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
     let pixels = limits.check(width, height)?;
     let frame = Frame::find(data)?;
     require("JPEG width", width.into(), frame.width.into())?;
@@ -29,16 +40,17 @@ pub fn decode(data: &[u8], width: u32, height: u32, limits: ImageLimits) -> Resu
         .set_max_height(side)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
-    let mut colours = vec![0; pixels * 3];
+    let mut colours = pool.take(pixels * 3);
     let decoded = decoder.decode_into(&mut colours);
     // The decoder's words may have several lines.
     let one_line = |words: String| words.split_whitespace().collect::<Vec<_>>().join(" ");
     decoded.map_err(|error| damaged(frame.offset, one_line(format!("{error:?}"))))?;
-    let mut bytes = vec![0; pixels * 4];
+    let mut bytes = pool.take(pixels * 4);
     for (pixel, colour) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(colours.as_chunks::<3>().0) {
         let [r, g, b] = *colour;
         *pixel = [b, g, r, 0];
     }
+    pool.give(colours);
     Ok(Picture { width, height, has_alpha: false, bytes })
 }
 
@@ -49,7 +61,18 @@ pub fn decode_with_alpha(
     height: u32,
     limits: ImageLimits,
 ) -> Result<Picture, CodecError> {
-    let mut picture = decode(image.jpeg, width, height, limits)?;
+    decode_with_alpha_in(image, width, height, limits, &Pool::default())
+}
+
+/// The same with memory out of `pool`.
+pub fn decode_with_alpha_in(
+    image: &JpegAlpha<'_>,
+    width: u32,
+    height: u32,
+    limits: ImageLimits,
+    pool: &Pool,
+) -> Result<Picture, CodecError> {
+    let mut picture = decode_in(image.jpeg, width, height, limits, pool)?;
     lz::decode_alpha(image.alpha, image.flags & JpegAlpha::TOP_DOWN != 0, &mut picture)?;
     Ok(picture)
 }

@@ -131,7 +131,7 @@ pub fn decode_in(
     let mut input = Input::new(data, Header::LENGTH);
     if let Container::Plt(palette) = container {
         let Some(layout) = header.pixel_type.index_layout() else { return Err(foreign_type("LZ_PLT")) };
-        return decode_indexed(&mut input, &header, layout, palette, pixels);
+        return decode_indexed(&mut input, &header, layout, palette, pixels, pool);
     }
     let mut bytes = pool.take(pixels * 4);
     let mut has_alpha = false;
@@ -177,16 +177,18 @@ fn decode_indexed(
     layout: IndexLayout,
     palette: &[u32],
     pixels: usize,
+    pool: &Pool,
 ) -> Result<Picture, CodecError> {
     let (width, height) = (header.width, header.height);
     let stride = usize::try_from(layout.row_bytes(width)).unwrap_or(usize::MAX);
     // No more than the pixels, which are within the limits.
-    let mut indices = vec![0; stride * usize::try_from(height).unwrap_or(usize::MAX)];
+    let mut indices = pool.take(stride * usize::try_from(height).unwrap_or(usize::MAX));
     decode_pass::<Byte>(input, &mut indices)?;
-    let mut bytes = vec![0; pixels * 4];
+    let mut bytes = pool.take(pixels * 4);
     for (row, out) in indices.chunks_exact(stride).zip(bytes.chunks_exact_mut(row_length(width))) {
         layout.expand(row, palette, out)?;
     }
+    pool.give(indices);
     flip(&mut bytes, row_length(width), header.is_top_down);
     Ok(Picture { width, height, has_alpha: false, bytes })
 }

@@ -42,8 +42,8 @@ pub fn decode(
         ImageData::GlzRgb(data) => dictionary.decode_in(data.0, width, height, limits, pool),
         ImageData::ZlibGlzRgb(image) => zlib_glz::decode_in(image, width, height, dictionary, limits, pool),
         ImageData::Lz4(data) => lz4::decode_in(data.0, width, height, limits, pool),
-        ImageData::Jpeg(data) => jpeg::decode(data.0, width, height, limits),
-        ImageData::JpegAlpha(image) => jpeg::decode_with_alpha(image, width, height, limits),
+        ImageData::Jpeg(data) => jpeg::decode_in(data.0, width, height, limits, pool),
+        ImageData::JpegAlpha(image) => jpeg::decode_with_alpha_in(image, width, height, limits, pool),
         ImageData::Bitmap(_)
         | ImageData::LzPlt(_)
         | ImageData::FromCache
@@ -55,7 +55,7 @@ pub fn decode(
 /// Decoded pixels: rows from top to bottom without gaps, four bytes B, G, R, A per pixel.
 ///
 /// The fourth byte is 0 everywhere unless `has_alpha`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Picture {
     /// Pixels per row.
     pub width: u32,

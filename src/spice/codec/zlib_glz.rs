@@ -1,6 +1,6 @@
 //! ZLIB_GLZ_RGB images: a GLZ stream inside a zlib stream.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{FlushDecompress, Status};
 
 use super::glz::Dictionary;
 use super::{CodecError, ImageLimits, Picture, Pool};
@@ -48,7 +48,7 @@ fn inflate(data: &[u8], wanted: u64, pool: &Pool) -> Result<Vec<u8>, CodecError>
     let room = usize::try_from(wanted).unwrap_or(usize::MAX).min(data.len().saturating_mul(RATIO));
     // A byte more shows a stream that is longer than it claims.
     let mut out = pool.take(room + 1);
-    let mut stream = Decompress::new(true);
+    let mut stream = pool.take_inflater();
     let status = stream.decompress(data, &mut out, FlushDecompress::Finish);
     let offset = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
     let damaged = |problem: String| CodecError::Stream { codec: "zlib", offset, problem };
@@ -58,6 +58,7 @@ fn inflate(data: &[u8], wanted: u64, pool: &Pool) -> Result<Vec<u8>, CodecError>
         let end = if status == Status::StreamEnd { "ends" } else { "does not end" };
         return Err(damaged(format!("{end} after {got} bytes of output, wanted {wanted}")));
     }
+    pool.give_inflater(stream);
     out.truncate(room);
     Ok(out)
 }

@@ -8,7 +8,7 @@ use flate2::write::ZlibEncoder;
 use super::{IMAGES, Source, check_picture};
 use crate::spice::codec::glz::Dictionary;
 use crate::spice::codec::quic::Kind;
-use crate::spice::codec::{self, bitmap, lz_encode, zlib_glz};
+use crate::spice::codec::{self, Pool, bitmap, lz_encode, zlib_glz};
 use crate::spice::codec::{lz, lz4};
 use crate::spice::surface::CursorShape;
 use crate::spice::wire::bytes::Counted;
@@ -167,7 +167,7 @@ pub fn small_codecs(data: &[u8]) {
                 Some(&palette).filter(|colours| !colours.is_empty()).map(|c| &**c),
                 IMAGES,
             ),
-            _ => bitmap::decode_mask(&bitmap, IMAGES),
+            _ => bitmap::decode_mask(&bitmap, IMAGES, &Pool::default()),
         }
     };
     check_picture(&result, width, height);

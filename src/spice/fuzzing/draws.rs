@@ -18,6 +18,7 @@ use crate::spice::wire::draw::{
     DrawInvers, DrawOpaque, DrawRop3, DrawStroke, DrawText, DrawTransparent, DrawWhiteness, GlyphString,
     LineAttr, Path, PathSegment, RasterGlyph, Transform,
 };
+use crate::spice::wire::elements::Elements;
 use crate::spice::wire::header::Frame;
 use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, LzPlt, PaletteSource};
 use crate::spice::wire::types::{Brush, Clip, Palette, Point, Point16, QMask, Rect, RopDescriptor};
@@ -228,7 +229,7 @@ impl<'a> Artist<'a> {
                 }
             },
             26 => {
-                let resources = vec![ResourceId { kind: self.source.up_to(1), id: self.id() }];
+                let resources = Elements::of([ResourceId { kind: self.source.up_to(1), id: self.id() }]);
                 self.say(&InvalList { resources })
             }
             27 => match self.source.up_to(3) {
@@ -293,14 +294,14 @@ impl<'a> Artist<'a> {
         Rect { left: a.x.min(b.x), top: a.y.min(b.y), right: a.x.max(b.x), bottom: a.y.max(b.y) }
     }
 
-    fn clip(&mut self) -> Clip {
+    fn clip(&mut self) -> Clip<'static> {
         match self.source.up_to(5) {
             0..=2 => Clip::None,
-            count => Clip::Rects((3..count).map(|_| self.bounds()).collect()),
+            count => Clip::Rects(Elements::of((3..count).map(|_| self.bounds()))),
         }
     }
 
-    fn base(&mut self) -> DisplayBase {
+    fn base(&mut self) -> DisplayBase<'static> {
         DisplayBase { surface_id: self.surface_id(), bounds: self.bounds(), clip: self.clip() }
     }
 
@@ -376,14 +377,14 @@ impl<'a> Artist<'a> {
         self.describe(ImageData::Bitmap(bitmap), width, height)
     }
 
-    fn palette(&mut self) -> (u8, PaletteSource) {
+    fn palette(&mut self) -> (u8, PaletteSource<'static>) {
         let unique = self.id();
         match self.source.up_to(3) {
             0 => (Bitmap::PAL_FROM_CACHE, PaletteSource::Cached(unique)),
             how => {
                 let count = self.source.u8();
                 let first = self.source.u32();
-                let colours = (0..u32::from(count)).map(|index| first.wrapping_mul(index + 1)).collect();
+                let colours = Elements::of((0..u32::from(count)).map(|index| first.wrapping_mul(index + 1)));
                 (how & Bitmap::PAL_CACHE_ME, PaletteSource::Inline(Palette { unique, colours }))
             }
         }
@@ -404,14 +405,14 @@ impl<'a> Artist<'a> {
         Image { descriptor: ImageDescriptor { id, kind: data.kind().0, flags, width, height }, data }
     }
 
-    fn path(&mut self) -> Path {
+    fn path(&mut self) -> Path<'static> {
         let count = self.source.up_to(3);
         let segments = (0..count).map(|_| {
             let flags = self.source.up_to(31);
-            let points = (0..self.source.up_to(7)).map(|_| self.sixteenths()).collect();
+            let points = Elements::of((0..self.source.up_to(7)).map(|_| self.sixteenths()));
             PathSegment { flags, points }
         });
-        Path { segments: segments.collect() }
+        Path { segments: Elements::of(segments) }
     }
 
     fn sixteenths(&mut self) -> Point {
@@ -419,12 +420,12 @@ impl<'a> Artist<'a> {
         Point { x: number(&mut self.source), y: number(&mut self.source) }
     }
 
-    fn line(&mut self) -> LineAttr {
+    fn line(&mut self) -> LineAttr<'static> {
         let count = self.source.up_to(7);
         if count < 4 {
             return LineAttr { flags: count & LineAttr::START_WITH_GAP, style: None };
         }
-        let style = (4..count).map(|_| i32::from(self.source.u16()) - 16).collect();
+        let style = Elements::of((4..count).map(|_| i32::from(self.source.u16()) - 16));
         LineAttr { flags: LineAttr::STYLED | count & LineAttr::START_WITH_GAP, style: Some(style) }
     }
 
@@ -440,8 +441,7 @@ impl<'a> Artist<'a> {
             let data = if data.len() == length { data } else { &[] };
             RasterGlyph { render_pos, glyph_origin, width, height, data }
         });
-        let glyphs = glyphs.collect();
-        GlyphString { flags, glyphs }
+        GlyphString::new(flags, glyphs)
     }
 
     fn composite(&mut self) -> DrawComposite<'a> {

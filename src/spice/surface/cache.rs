@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::spice::codec::Picture;
+use crate::spice::codec::{Picture, Pool};
 use crate::spice::wire::types::Palette;
 
 /// Decoded images. The server decides what is in it; this side only counts.
@@ -12,6 +12,9 @@ pub(super) struct ImageCache {
     budget_pixels: u64,
     pixels: u64,
     entries: HashMap<u64, CachedImage>,
+    /// Where the pixels of those that are removed go.
+    pool: Pool,
+    spare: Spare<Picture>,
 }
 
 #[derive(Debug)]
@@ -22,8 +25,8 @@ struct CachedImage {
 }
 
 impl ImageCache {
-    pub(super) fn new(budget_pixels: u64) -> Self {
-        Self { budget_pixels, pixels: 0, entries: HashMap::new() }
+    pub(super) fn new(budget_pixels: u64, pool: Pool) -> Self {
+        Self { budget_pixels, pixels: 0, entries: HashMap::new(), pool, spare: Spare::default() }
     }
 
     /// More images than any server keeps. Without it small ones would take much more memory than their pixels.
@@ -41,37 +44,80 @@ impl ImageCache {
         self.entries.get(&id).map(|entry| Arc::clone(&entry.picture))
     }
 
-    /// Stores an image, replacing the pixels of one with the same id. Returns the number of pixels held when
+    /// Stores an image, replacing the pixels of one with the same id. Fails with the number of pixels held when
     /// that is more than the budget and one image on top.
-    pub(super) fn insert(&mut self, id: u64, picture: Arc<Picture>, is_replacement: bool) -> Result<(), u64> {
+    pub(super) fn insert(
+        &mut self,
+        id: u64,
+        picture: Picture,
+        is_replacement: bool,
+    ) -> Result<Arc<Picture>, u64> {
         let added = picture.pixels();
+        let picture = self.spare.fill(|spare| *spare = picture);
         let references = match self.entries.get(&id) {
             Some(entry) if is_replacement => entry.references,
             Some(entry) => entry.references.saturating_add(1),
             None => 1,
         };
-        if let Some(old) = self.entries.insert(id, CachedImage { picture, references }) {
-            self.pixels -= old.picture.pixels();
+        let entry = CachedImage { picture: Arc::clone(&picture), references };
+        if let Some(old) = self.entries.insert(id, entry) {
+            self.drop_pixels(old);
         }
-        if self.pixels > self.budget_pixels {
-            return Err(self.pixels.saturating_add(added));
-        }
+        let others = self.pixels;
         self.pixels += added;
-        Ok(())
+        if others > self.budget_pixels { Err(self.pixels) } else { Ok(picture) }
     }
 
     pub(super) fn remove(&mut self, id: u64) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.references -= 1;
-        if entry.references == 0 {
-            self.pixels -= entry.picture.pixels();
-            self.entries.remove(&id);
+        if entry.references == 0
+            && let Some(old) = self.entries.remove(&id)
+        {
+            self.drop_pixels(old);
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.pixels = 0;
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.drain().for_each(|(_, old)| self.drop_pixels(old));
+        self.entries = entries;
+    }
+
+    fn drop_pixels(&mut self, old: CachedImage) {
+        self.pixels -= old.picture.pixels();
+        let pool = &self.pool;
+        self.spare.keep(old.picture, |picture| pool.give(std::mem::take(&mut picture.bytes)));
+    }
+}
+
+/// Shared memory that nobody shares any more.
+///
+/// INVARIANT: each has no other owner.
+#[derive(Debug, Default)]
+struct Spare<T>(Vec<Arc<T>>);
+
+impl<T: Default> Spare<T> {
+    /// More wait nowhere in practice; it bounds what a server can leave behind.
+    const LIMIT: usize = 1024;
+
+    /// One that `fill` has given its value.
+    fn fill(&mut self, fill: impl FnOnce(&mut T)) -> Arc<T> {
+        let mut shared = self.0.pop().unwrap_or_default();
+        if let Some(value) = Arc::get_mut(&mut shared) {
+            fill(value);
+        }
+        shared
+    }
+
+    /// Keeps one for its next use, if this was its last owner, without what `empty` takes out.
+    fn keep(&mut self, mut shared: Arc<T>, empty: impl FnOnce(&mut T)) {
+        if let Some(value) = Arc::get_mut(&mut shared) {
+            empty(value);
+            if self.0.len() < Self::LIMIT {
+                self.0.push(shared);
+            }
+        }
     }
 }
 
@@ -79,6 +125,7 @@ impl ImageCache {
 #[derive(Debug, Default)]
 pub(super) struct PaletteCache {
     entries: HashMap<u64, Arc<Vec<u32>>>,
+    spare: Spare<Vec<u32>>,
 }
 
 impl PaletteCache {
@@ -89,21 +136,40 @@ impl PaletteCache {
         self.entries.get(&id).cloned()
     }
 
-    /// Returns false when the cache is full.
+    /// A palette to decode with, not stored. It should be [given back](Self::give_back).
+    pub(super) fn lend(&mut self, palette: &Palette<'_>) -> Arc<Vec<u32>> {
+        self.spare.fill(|colours| {
+            colours.clear();
+            colours.extend(palette.colours.iter());
+        })
+    }
+
+    /// Takes back a palette that nothing is decoded with any more.
+    pub(super) fn give_back(&mut self, colours: Arc<Vec<u32>>) {
+        self.spare.keep(colours, |_| {});
+    }
+
+    /// Stores a palette. Returns false when the cache is full.
     #[must_use]
-    pub(super) fn insert(&mut self, palette: &Palette) -> bool {
-        if self.entries.len() >= Self::LIMIT && !self.entries.contains_key(&palette.unique) {
+    pub(super) fn insert(&mut self, id: u64, colours: Arc<Vec<u32>>) -> bool {
+        if self.entries.len() >= Self::LIMIT && !self.entries.contains_key(&id) {
             return false;
         }
-        self.entries.insert(palette.unique, Arc::new(palette.colours.clone()));
+        if let Some(old) = self.entries.insert(id, colours) {
+            self.give_back(old);
+        }
         true
     }
 
     pub(super) fn remove(&mut self, id: u64) {
-        self.entries.remove(&id);
+        if let Some(old) = self.entries.remove(&id) {
+            self.give_back(old);
+        }
     }
 
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.drain().for_each(|(_, old)| self.give_back(old));
+        self.entries = entries;
     }
 }

@@ -9,9 +9,11 @@ use super::error::DrawError;
 use super::format::Format;
 use super::paint::{self, Mask, Paint, Place};
 use super::pixels::Surface;
+use super::region::Region;
 use super::rop::Rop;
 use super::sample::Stretch;
 use super::stream::Streams;
+use super::stroke::Pen;
 use crate::spice::codec::{self, Picture, Pool, bitmap, glz, lz};
 use crate::spice::limits::Limits;
 use crate::spice::wire::display::{InvalList, SurfaceCreate};
@@ -57,8 +59,11 @@ pub struct Canvas {
     image_cache_pixels: u64,
     palettes: PaletteCache,
     dictionary: glz::Dictionary,
-    pool: Pool,
+    pub(super) pool: Pool,
     pub(super) streams: Streams,
+    /// Memory for the clips and the lines of draws.
+    region: Region,
+    pub(super) pen: Pen,
 }
 
 impl Canvas {
@@ -69,6 +74,7 @@ impl Canvas {
 
     /// The same, with a dictionary that may be shared.
     pub fn with_dictionary(options: CanvasOptions, dictionary: glz::Dictionary) -> Self {
+        let pool = Pool::default();
         Self {
             limits: options.limits,
             surfaces: HashMap::new(),
@@ -76,12 +82,14 @@ impl Canvas {
             holds_screen: false,
             held: None,
             generation: 0,
-            images: ImageCache::new(options.image_cache_pixels),
+            images: ImageCache::new(options.image_cache_pixels, pool.clone()),
             image_cache_pixels: options.image_cache_pixels,
             palettes: PaletteCache::default(),
             dictionary,
-            pool: Pool::default(),
+            pool,
             streams: Streams::default(),
+            region: Region::default(),
+            pen: Pen::default(),
         }
     }
 
@@ -153,7 +161,7 @@ impl Canvas {
     }
 
     /// Forgets images one by one.
-    pub fn inval_list(&mut self, message: &InvalList) {
+    pub fn inval_list(&mut self, message: &InvalList<'_>) {
         const PIXMAP: u8 = 1;
         for resource in message.resources.iter().filter(|resource| resource.kind == PIXMAP) {
             self.images.remove(resource.id);
@@ -176,10 +184,11 @@ impl Canvas {
     }
 
     /// COPY_BITS.
-    pub fn copy_bits(&mut self, message: &CopyBits) -> Result<Outcome, DrawError> {
+    pub fn copy_bits(&mut self, message: &CopyBits<'_>) -> Result<Outcome, DrawError> {
         let from = message.src_pos;
         within("coordinate", from.x.unsigned_abs().max(from.y.unsigned_abs()).into(), 1 << 24)?;
-        self.draw(&message.base, None, |surface, place| paint::copy_bits(surface, place, from))
+        let pool = self.pool.clone();
+        self.draw(&message.base, None, |surface, place| paint::copy_bits(surface, place, from, &pool))
     }
 
     /// DRAW_FILL.
@@ -210,7 +219,7 @@ impl Canvas {
 
     fn put(
         &mut self,
-        base: &DisplayBase,
+        base: &DisplayBase<'_>,
         source: &ResolvedSource,
         rop: Rop,
         mask: &QMask<'_>,
@@ -237,21 +246,21 @@ impl Canvas {
     }
 
     /// DRAW_BLACKNESS.
-    pub fn blackness(&mut self, base: &DisplayBase, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
+    pub fn blackness(&mut self, base: &DisplayBase<'_>, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
         self.constant(base, mask, Rop::BLACKNESS)
     }
 
     /// DRAW_WHITENESS.
-    pub fn whiteness(&mut self, base: &DisplayBase, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
+    pub fn whiteness(&mut self, base: &DisplayBase<'_>, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
         self.constant(base, mask, Rop::WHITENESS)
     }
 
     /// DRAW_INVERS.
-    pub fn invers(&mut self, base: &DisplayBase, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
+    pub fn invers(&mut self, base: &DisplayBase<'_>, mask: &QMask<'_>) -> Result<Outcome, DrawError> {
         self.constant(base, mask, Rop::INVERS)
     }
 
-    fn constant(&mut self, base: &DisplayBase, mask: &QMask<'_>, rop: Rop) -> Result<Outcome, DrawError> {
+    fn constant(&mut self, base: &DisplayBase<'_>, mask: &QMask<'_>, rop: Rop) -> Result<Outcome, DrawError> {
         let mask = self.resolve_mask(mask)?;
         self.draw(base, mask.as_ref(), |surface, place| paint::constant(surface, place, rop))
     }
@@ -265,7 +274,7 @@ impl Canvas {
     /// Draws on the surface, if there is one. Everything that fills caches has been resolved before.
     pub(super) fn draw(
         &mut self,
-        base: &DisplayBase,
+        base: &DisplayBase<'_>,
         mask: Option<&ResolvedMask>,
         draw: impl FnOnce(&mut Surface, Place<'_>),
     ) -> Result<Outcome, DrawError> {
@@ -273,14 +282,14 @@ impl Canvas {
         let Some(surface) = self.surfaces.get_mut(&base.surface_id) else {
             return Ok(Outcome::Skipped("draw to a surface that does not exist"));
         };
-        let visible = base.bounds.intersect(&surface.bounds());
-        if visible.is_empty() {
+        if base.bounds.intersect(&surface.bounds()).is_empty() {
             return Ok(Outcome::Nothing);
         }
+        self.region.cut(&base.bounds, &base.clip, &surface.bounds());
         let mask =
             mask.map(|mask| Mask { picture: &mask.picture, pos: mask.pos, is_inverse: mask.is_inverse });
-        draw(surface, Place { bounds: &base.bounds, clip: &base.clip, mask });
-        Ok(Outcome::Drawn(base.surface_id, clipped(&visible, &base.clip)))
+        draw(surface, Place { bounds: &base.bounds, region: &self.region, mask });
+        Ok(Outcome::Drawn(base.surface_id, self.region.extent()))
     }
 
     /// The part `area` of an image. Of a surface only this part is taken.
@@ -292,8 +301,8 @@ impl Canvas {
         if let ImageData::Surface(id) = image.data {
             let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
             check_area(area, surface.width(), surface.height())?;
-            let none = || Picture { width: 0, height: 0, has_alpha: false, bytes: Vec::new() };
-            let picture = Resolved::Kept(Arc::new(paint::snapshot(surface, area).unwrap_or_else(none)));
+            let picture = paint::snapshot(surface, area, &self.pool).unwrap_or_default();
+            let picture = Resolved::Brief(Brief { picture, pool: self.pool.clone() });
             let area = Rect::new(0, 0, area.width(), area.height());
             return Ok(ResolvedSource { picture, area, is_smooth: false });
         }
@@ -336,18 +345,20 @@ impl Canvas {
             ImageData::Surface(surface_id) => return self.resolve_surface(*surface_id),
             ImageData::Bitmap(bitmap) => {
                 let palette = self.resolve_palette(&bitmap.palette, bitmap.flags)?;
-                let palette = palette.as_ref().map(|colours| colours.as_slice());
-                match purpose {
-                    Purpose::Picture => bitmap::decode_in(bitmap, palette, limits, &self.pool),
-                    Purpose::Mask => bitmap::decode_mask(bitmap, limits),
-                }
-                .map_err(in_image)?
+                let colours = palette.as_ref().map(|colours| colours.as_slice());
+                let picture = match purpose {
+                    Purpose::Picture => bitmap::decode_in(bitmap, colours, limits, &self.pool),
+                    Purpose::Mask => bitmap::decode_mask(bitmap, limits, &self.pool),
+                };
+                palette.into_iter().for_each(|palette| self.palettes.give_back(palette));
+                picture.map_err(in_image)?
             }
             ImageData::LzPlt(image) => {
                 let palette = self.resolve_palette(&image.palette, image.flags)?;
-                let palette = palette.as_ref().map_or(&[][..], |colours| colours.as_slice());
-                lz::decode_in(image.data, lz::Container::Plt(palette), width, height, limits, &self.pool)
-                    .map_err(in_image)?
+                let colours = lz::Container::Plt(palette.as_ref().map_or(&[], |colours| colours.as_slice()));
+                let picture = lz::decode_in(image.data, colours, width, height, limits, &self.pool);
+                palette.into_iter().for_each(|palette| self.palettes.give_back(palette));
+                picture.map_err(in_image)?
             }
             data => {
                 let dictionary = &mut self.dictionary;
@@ -362,11 +373,10 @@ impl Canvas {
             picture.drop_alpha();
         }
         if flags & (ImageDescriptor::CACHE_ME | ImageDescriptor::CACHE_REPLACE_ME) != 0 {
-            let picture = Arc::new(picture);
             let is_replacement = flags & ImageDescriptor::CACHE_REPLACE_ME != 0;
             let limit = self.image_cache_pixels;
-            let stored = self.images.insert(id, Arc::clone(&picture), is_replacement);
-            stored.map_err(|got| DrawError::Limit { what: "image cache", got, limit })?;
+            let stored = self.images.insert(id, picture, is_replacement);
+            let picture = stored.map_err(|got| DrawError::Limit { what: "image cache", got, limit })?;
             within("number of images in the image cache", self.images.count(), ImageCache::MOST_IMAGES)?;
             return Ok(Resolved::Kept(picture));
         }
@@ -375,13 +385,14 @@ impl Canvas {
 
     fn resolve_surface(&mut self, id: u32) -> Result<Resolved, DrawError> {
         let surface = self.surfaces.get(&id).ok_or(DrawError::SurfaceMissing { id })?;
-        let picture = paint::snapshot(surface, &surface.bounds());
-        Ok(Resolved::Kept(Arc::new(picture.ok_or(DrawError::SurfaceMissing { id })?)))
+        let picture = paint::snapshot(surface, &surface.bounds(), &self.pool);
+        let picture = picture.ok_or(DrawError::SurfaceMissing { id })?;
+        Ok(Resolved::Brief(Brief { picture, pool: self.pool.clone() }))
     }
 
     fn resolve_palette(
         &mut self,
-        source: &PaletteSource,
+        source: &PaletteSource<'_>,
         flags: u8,
     ) -> Result<Option<Arc<Vec<u32>>>, DrawError> {
         match source {
@@ -390,11 +401,14 @@ impl Canvas {
                 self.palettes.get(*id).map(Some).ok_or(DrawError::PaletteMissing { id: *id })
             }
             PaletteSource::Inline(palette) => {
-                if flags & Bitmap::PAL_CACHE_ME != 0 && !self.palettes.insert(palette) {
+                let colours = self.palettes.lend(palette);
+                if flags & Bitmap::PAL_CACHE_ME != 0
+                    && !self.palettes.insert(palette.unique, Arc::clone(&colours))
+                {
                     let limit = u64::try_from(PaletteCache::LIMIT).unwrap_or(u64::MAX);
                     return Err(DrawError::Limit { what: "palette cache", got: limit + 1, limit });
                 }
-                Ok(Some(Arc::new(palette.colours.clone())))
+                Ok(Some(colours))
             }
         }
     }
@@ -482,7 +496,7 @@ pub(super) fn within(what: &'static str, got: u64, limit: u64) -> Result<(), Dra
     if got > limit { Err(DrawError::Limit { what, got, limit }) } else { Ok(()) }
 }
 
-pub(super) fn check_clip(clip: &Clip) -> Result<(), DrawError> {
+pub(super) fn check_clip(clip: &Clip<'_>) -> Result<(), DrawError> {
     /// Cutting overlapping rectangles takes time that grows with the square of their number.
     const CLIP_RECTS: u64 = 4096;
     let Clip::Rects(rects) = clip else { return Ok(()) };
@@ -494,13 +508,6 @@ fn check_area(area: &Rect, width: u32, height: u32) -> Result<(), DrawError> {
     let is_inside = [area.left, area.right].iter().all(|x| inside(*x, width))
         && [area.top, area.bottom].iter().all(|y| inside(*y, height));
     if is_inside { Ok(()) } else { Err(DrawError::SourceArea { area: *area, width, height }) }
-}
-
-/// The smallest rectangle around what `clip` leaves of `visible`.
-fn clipped(visible: &Rect, clip: &Clip) -> Rect {
-    let Clip::Rects(rects) = clip else { return *visible };
-    let parts = rects.iter().map(|rect| rect.intersect(visible)).filter(|rect| !rect.is_empty());
-    parts.reduce(|all, rect| all.union(&rect)).unwrap_or_default()
 }
 
 fn byte_length(bytes: &[u8]) -> u64 {

@@ -15,6 +15,7 @@ use crate::spice::wire::draw::{
     DrawRop3, DrawStroke, DrawText, DrawTransparent, GlyphString, LineAttr, Path, PathSegment, RasterGlyph,
     Transform,
 };
+use crate::spice::wire::elements::Elements;
 use crate::spice::wire::image::{Bitmap, Image, ImageData, ImageDescriptor, PaletteSource};
 use crate::spice::wire::types::{Brush, Clip, Palette, Point, Point16, QMask, Rect, RopDescriptor};
 
@@ -45,7 +46,7 @@ fn canvas(format: u32) -> Canvas {
     canvas
 }
 
-fn base(bounds: Rect) -> DisplayBase {
+fn base(bounds: Rect) -> DisplayBase<'static> {
     DisplayBase { surface_id: 0, bounds, clip: Clip::None }
 }
 
@@ -59,7 +60,7 @@ fn noise(width: u32, height: u32, seed: u32) -> Vec<u8> {
     (0..width * height).flat_map(|_| next().rotate_left(13).wrapping_mul(0x9e37).to_le_bytes()).collect()
 }
 
-fn bitmap(format: u8, width: u32, stride: u32, palette: PaletteSource, data: &[u8]) -> Image<'_> {
+fn bitmap<'a>(format: u8, width: u32, stride: u32, palette: PaletteSource<'a>, data: &'a [u8]) -> Image<'a> {
     let height = u32::try_from(data.len()).unwrap() / stride;
     let bitmap = Bitmap { format, flags: Bitmap::TOP_DOWN, width, height, stride, palette, data };
     let descriptor = ImageDescriptor { id: 1, kind: 0, flags: 0, width, height };
@@ -79,7 +80,7 @@ fn surface_image(id: u32) -> Image<'static> {
     Image { descriptor, data: ImageData::Surface(id) }
 }
 
-fn copy(base: DisplayBase, image: Image<'_>, src_area: Rect) -> DrawCopy<'_> {
+fn copy<'a>(base: DisplayBase<'a>, image: Image<'a>, src_area: Rect) -> DrawCopy<'a> {
     let (src_bitmap, mask) = (Pointer(image), QMask::NONE);
     DrawCopy { base, src_bitmap, src_area, rop_descriptor: PUT, scale_mode: 1, mask }
 }
@@ -106,8 +107,8 @@ struct Where {
 }
 
 impl Where {
-    fn base(&self) -> DisplayBase {
-        let clip = self.clip.clone().map_or(Clip::None, Clip::Rects);
+    fn base(&self) -> DisplayBase<'static> {
+        let clip = self.clip.clone().map_or(Clip::None, |rects| Clip::Rects(Elements::of(rects)));
         DisplayBase { surface_id: 0, bounds: self.bounds, clip }
     }
 

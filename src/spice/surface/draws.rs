@@ -6,7 +6,6 @@ use super::composite::{Mode, View};
 use super::error::DrawError;
 use super::format::Format;
 use super::paint::{self, Place, each_pixel};
-use super::region::for_each_visible;
 use super::rop::Rop3;
 use super::{stroke, text};
 use crate::spice::wire::draw::{
@@ -97,19 +96,19 @@ impl Canvas {
     pub fn stroke(&mut self, message: &DrawStroke<'_>) -> Result<Outcome, DrawError> {
         let brush = self.resolve_brush(&message.brush)?;
         let rop = rop(message.fore_mode, RopDescriptor::INVERS_BRUSH)?;
-        let lines = stroke::flatten(&message.path.0)?;
-        let dashes = stroke::Dashes::new(&message.attr);
+        let mut pen = std::mem::take(&mut self.pen);
+        pen.follow(&message.path.0, &message.attr)?;
         let limit = self.limits.images.pixels;
         let mut budget = limit.saturating_add(1);
         let outcome = self.draw(&message.base, None, |surface, place| {
-            let (format, paint, bounds) = (surface.format(), brush.paint(), surface.bounds());
-            for_each_visible(place.bounds, place.clip, &bounds, |area| {
-                for line in &lines {
+            let (format, paint) = (surface.format(), brush.paint());
+            place.region.for_each_within(place.bounds, |area| {
+                for line in pen.lines() {
                     if budget == 0 {
                         return;
                     }
                     stroke::each_point(line, &area, &mut budget, |x, y, step| {
-                        let operand = paint.held(format, x, y).filter(|_| dashes.draws(step));
+                        let operand = paint.held(format, x, y).filter(|_| pen.draws(step));
                         if let Some((operand, pixel)) = operand.zip(surface.pixel_mut(x, y)) {
                             let result = rop.combine(operand, u32::from_le_bytes(*pixel)) & format.bits();
                             *pixel = result.to_le_bytes();
@@ -118,6 +117,7 @@ impl Canvas {
                 }
             });
         })?;
+        self.pen = pen;
         within("number of pixels of a path", if budget == 0 { limit.saturating_add(1) } else { 0 }, limit)?;
         Ok(outcome)
     }
@@ -132,12 +132,13 @@ impl Canvas {
         let fore_rop = rop(mode, RopDescriptor::INVERS_BRUSH)?;
         let has_back = !message.back_area.is_empty() && message.back_brush != Brush::None;
         let back_rop = has_back.then(|| rop(message.back_mode, RopDescriptor::INVERS_BRUSH)).transpose()?;
+        let pool = self.pool.clone();
         self.draw(&message.base, None, |surface, place| {
             if let Some(rop) = back_rop {
                 let bounds: Rect = message.back_area.intersect(place.bounds);
                 paint::fill(surface, Place { bounds: &bounds, ..place }, rop, back.paint());
             }
-            text::draw(surface, place, string, fore.paint(), fore_rop);
+            text::draw(surface, place, string, fore.paint(), fore_rop, &pool);
         })
     }
 }

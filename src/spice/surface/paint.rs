@@ -1,17 +1,18 @@
 //! Changing the pixels of one surface. Everything here is total: what lies outside is not drawn.
 
 use super::pixels::Surface;
-use super::region::for_each_visible;
+use super::region::Region;
 use super::rop::Rop;
 use super::sample::{self, Stretch};
-use crate::spice::codec::Picture;
-use crate::spice::wire::types::{Clip, Point, Rect};
+use crate::spice::codec::{Picture, Pool};
+use crate::spice::wire::types::{Point, Rect};
 
 /// Where a draw takes effect.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) bounds: &'a Rect,
-    pub(super) clip: &'a Clip,
+    /// Within what the surface has.
+    pub(super) region: &'a Region,
     pub(super) mask: Option<Mask<'a>>,
 }
 
@@ -67,8 +68,8 @@ pub(super) fn each_pixel(
     place: Place<'_>,
     mut change: impl FnMut(i32, i32, u32) -> u32,
 ) {
-    let (bounds, bits) = (surface.bounds(), surface.format().bits());
-    for_each_visible(place.bounds, place.clip, &bounds, |area| {
+    let bits = surface.format().bits();
+    place.region.for_each_within(place.bounds, |area| {
         for y in area.top..area.bottom {
             let row = surface.span_mut(y, area.left, area.right).as_chunks_mut::<4>().0;
             for (x, bytes) in (area.left..area.right).zip(row) {
@@ -92,8 +93,7 @@ pub(super) fn fill(surface: &mut Surface, place: Place<'_>, rop: Rop, paint: Pai
         Paint::None => {}
         Paint::Solid(value) if rop.is_plain_put() && place.mask.is_none() => {
             let pixel = format.hold_native(value).to_le_bytes();
-            let bounds = surface.bounds();
-            for_each_visible(place.bounds, place.clip, &bounds, |area| {
+            place.region.for_each_within(place.bounds, |area| {
                 for y in area.top..area.bottom {
                     surface.span_mut(y, area.left, area.right).as_chunks_mut::<4>().0.fill(pixel);
                 }
@@ -124,8 +124,7 @@ pub(super) fn copy(surface: &mut Surface, place: Place<'_>, rop: Rop, source: &S
         return;
     }
     let shift = (source.area.left - source.bounds.left, source.area.top - source.bounds.top);
-    let bounds = surface.bounds();
-    for_each_visible(place.bounds, place.clip, &bounds, |area| {
+    place.region.for_each_within(place.bounds, |area| {
         for y in area.top..area.bottom {
             let row = surface.span_mut(y, area.left, area.right);
             let from = u32::try_from(y + shift.1).ok().and_then(|y| source.picture.row(y));
@@ -149,7 +148,7 @@ fn is_held_alike(surface: &Surface, picture: &Picture) -> bool {
 }
 
 /// The box from the equally large area at `from`, as it was before.
-pub(super) fn copy_bits(surface: &mut Surface, place: Place<'_>, from: Point) {
+pub(super) fn copy_bits(surface: &mut Surface, place: Place<'_>, from: Point, pool: &Pool) {
     let shift = (from.x.saturating_sub(place.bounds.left), from.y.saturating_sub(place.bounds.top));
     let whole = surface.bounds();
     let source = Rect::new(from.x, from.y, place.bounds.width(), place.bounds.height()).intersect(&whole);
@@ -163,19 +162,16 @@ pub(super) fn copy_bits(surface: &mut Surface, place: Place<'_>, from: Point) {
     if source.is_empty() {
         return;
     }
-    let is_one_piece = match place.clip {
-        Clip::None => true,
-        Clip::Rects(rects) => rects.len() == 1,
-    };
-    if is_one_piece {
-        for_each_visible(&reached, place.clip, &whole, |area| move_area(surface, area, shift));
+    if place.region.is_one_piece() {
+        place.region.for_each_within(&reached, |area| move_area(surface, area, shift));
         return;
     }
-    let Some(before) = snapshot(surface, &source) else { return };
+    let Some(before) = snapshot(surface, &source, pool) else { return };
     let area = Rect::new(0, 0, source.width(), source.height());
     let stretch = Stretch { picture: &before, area, bounds: reached, is_smooth: false };
     let bits = surface.format().bits();
     each_pixel(surface, Place { bounds: &reached, ..place }, |x, y, _| stretch.argb(x, y) & bits);
+    pool.give(before.bytes);
 }
 
 /// Moves what is `shift` away to `area`, row by row in the order that reads before it writes.
@@ -191,16 +187,17 @@ fn move_area(surface: &mut Surface, area: Rect, shift: (i32, i32)) {
 }
 
 /// The pixels of `area` as a picture; `None` when nothing of it lies on the surface.
-pub(super) fn snapshot(surface: &Surface, area: &Rect) -> Option<Picture> {
+pub(super) fn snapshot(surface: &Surface, area: &Rect, pool: &Pool) -> Option<Picture> {
     let area = area.intersect(&surface.bounds());
     if area.is_empty() {
         return None;
     }
     let (width, height) = (u32::try_from(area.width()).ok()?, u32::try_from(area.height()).ok()?);
     let bytes = usize::try_from(area.area()).ok()?.checked_mul(4)?;
-    let mut bytes = Vec::with_capacity(bytes);
-    for y in area.top..area.bottom {
-        bytes.extend_from_slice(surface.span(y, area.left, area.right));
+    let mut bytes = pool.take(bytes);
+    let row_bytes = bytes.len() / usize::try_from(height).ok()?;
+    for (y, row) in (area.top..area.bottom).zip(bytes.chunks_exact_mut(row_bytes)) {
+        row.copy_from_slice(surface.span(y, area.left, area.right));
     }
     Some(Picture { width, height, has_alpha: surface.format().has_alpha(), bytes })
 }

@@ -26,12 +26,12 @@ struct Stream {
     /// What of it is shown, from its top left.
     shown: Rect,
     /// Surface, box and clip.
-    base: DisplayBase,
+    base: DisplayBase<'static>,
 }
 
 impl Canvas {
     /// STREAM_CREATE, in place of a stream with the same id.
-    pub fn create_stream(&mut self, message: &StreamCreate) -> Result<(), DrawError> {
+    pub fn create_stream(&mut self, message: &StreamCreate<'_>) -> Result<(), DrawError> {
         const STREAMS: usize = 64;
         let id = message.id;
         self.streams.live.remove(&id);
@@ -55,7 +55,7 @@ impl Canvas {
             base: DisplayBase {
                 surface_id: message.surface_id,
                 bounds: message.dest,
-                clip: message.clip.clone(),
+                clip: message.clip.clone().into_owned(),
             },
         };
         self.streams.live.insert(id, stream);
@@ -83,10 +83,10 @@ impl Canvas {
     }
 
     /// STREAM_CLIP. False when there is no such stream.
-    pub fn stream_clip(&mut self, message: &StreamClip) -> Result<bool, DrawError> {
+    pub fn stream_clip(&mut self, message: &StreamClip<'_>) -> Result<bool, DrawError> {
         check_clip(&message.clip)?;
         let stream = self.streams.live.get_mut(&message.id);
-        Ok(stream.map(|stream| stream.base.clip.clone_from(&message.clip)).is_some())
+        Ok(stream.map(|stream| stream.base.clip = message.clip.clone().into_owned()).is_some())
     }
 
     /// STREAM_DESTROY.
@@ -112,7 +112,7 @@ impl Canvas {
         shown: Rect,
         bounds: Rect,
     ) -> Result<Outcome, DrawError> {
-        let picture = jpeg::decode(data, size.0, size.1, self.limits.images);
+        let picture = jpeg::decode_in(data, size.0, size.1, self.limits.images, &self.pool);
         let picture = picture.map_err(|source| DrawError::Stream { id, source })?;
         self.put_frame(id, picture, size, shown, bounds)
     }
@@ -143,6 +143,7 @@ impl Canvas {
         if let Some(stream) = self.streams.live.get_mut(&id) {
             stream.base.clip = base.clip;
         }
+        self.pool.give(picture.bytes);
         outcome
     }
 }
@@ -181,6 +182,7 @@ mod tests {
     use crate::spice::surface::CanvasOptions;
     use crate::spice::wire::bytes::Counted;
     use crate::spice::wire::display::SurfaceCreate;
+    use crate::spice::wire::elements::Elements;
 
     fn canvas() -> Canvas {
         let limits = Limits::default();
@@ -190,7 +192,7 @@ mod tests {
         canvas
     }
 
-    fn create(id: u32, flags: u8, dest: Rect, clip: Clip) -> StreamCreate {
+    fn create(id: u32, flags: u8, dest: Rect, clip: Clip<'_>) -> StreamCreate<'_> {
         StreamCreate {
             surface_id: 0,
             id,
@@ -252,13 +254,13 @@ mod tests {
     #[test]
     fn a_clip_lasts_until_the_next() {
         let mut canvas = canvas();
-        let top = Clip::Rects(vec![Rect::new(0, 0, 4, 1), Rect::new(0, 3, 1, 1)]);
+        let top = Clip::Rects(Elements::of([Rect::new(0, 0, 4, 1), Rect::new(0, 3, 1, 1)]));
         canvas.create_stream(&create(1, StreamCreate::TOP_DOWN, ALL, top)).unwrap();
         for _ in 0..2 {
             put(&mut canvas, 1, ALL);
             assert_eq!(shown(&canvas), "1122 0000 0000 3000");
         }
-        let many = Clip::Rects(vec![ALL; 4097]);
+        let many = Clip::Rects(Elements::of([ALL; 4097]));
         assert!(matches!(
             canvas.stream_clip(&StreamClip { id: 1, clip: many }),
             Err(DrawError::Limit { .. })

@@ -16,56 +16,78 @@ mod flag {
     pub(super) const BEZIER: u8 = 16;
 }
 
-/// Connected lines between points on the pixel grid.
-pub(super) type Polyline = Vec<Point>;
-
-/// The lines of a path, curves broken into short ones.
-pub(super) fn flatten(path: &Path) -> Result<Vec<Polyline>, DrawError> {
-    let mut pen = Pen::default();
-    for segment in &path.segments {
-        let mut points = segment.points.as_slice();
-        if segment.flags & flag::BEGIN != 0 {
-            pen.lift();
-        }
-        // The first point of a figure is where it starts, whatever kind of segment it is in.
-        if let ([first, rest @ ..], None) = (points, pen.at) {
-            pen.line_to(*first)?;
-            points = rest;
-        }
-        if segment.flags & flag::BEZIER != 0 {
-            for curve in points.as_chunks::<3>().0 {
-                pen.curve_to(*curve)?;
-            }
-        } else {
-            points.iter().try_for_each(|point| pen.line_to(*point))?;
-        }
-        if segment.flags & flag::END != 0 {
-            if segment.flags & flag::CLOSE != 0 {
-                pen.close()?;
-            }
-            pen.lift();
-        }
-    }
-    pen.lift();
-    Ok(pen.done)
-}
-
+/// Draws along a path, in memory that it keeps.
 #[derive(Debug, Default)]
-struct Pen {
+pub(super) struct Pen {
     /// In sixteenths of a pixel.
     at: Option<Point>,
-    drawing: Polyline,
-    done: Vec<Polyline>,
-    points: u64,
+    /// Points on the pixel grid, polyline by polyline.
+    points: Vec<Point>,
+    /// Where each polyline ends.
+    ends: Vec<usize>,
+    dashes: Dashes,
 }
 
 impl Pen {
+    /// Takes down the lines of a path, curves broken into short ones, instead of those of the one before.
+    pub(super) fn follow(&mut self, path: &Path<'_>, attr: &LineAttr<'_>) -> Result<(), DrawError> {
+        self.points.clear();
+        self.ends.clear();
+        self.at = None;
+        self.dashes.set(attr);
+        for segment in path.segments.iter() {
+            let mut points = segment.points.iter();
+            if segment.flags & flag::BEGIN != 0 {
+                self.lift();
+            }
+            // The first point of a figure is where it starts, whatever kind of segment it is in.
+            if self.at.is_none()
+                && let Some(first) = points.next()
+            {
+                self.line_to(first)?;
+            }
+            if segment.flags & flag::BEZIER != 0 {
+                while let (Some(first), Some(second), Some(end)) =
+                    (points.next(), points.next(), points.next())
+                {
+                    self.curve_to([first, second, end])?;
+                }
+            } else {
+                points.try_for_each(|point| self.line_to(point))?;
+            }
+            if segment.flags & flag::END != 0 {
+                if segment.flags & flag::CLOSE != 0 {
+                    self.close();
+                }
+                self.lift();
+            }
+        }
+        self.lift();
+        Ok(())
+    }
+
+    /// The connected lines.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &[Point]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| self.points.get(start..*end).unwrap_or_default())
+    }
+
+    /// Whether the pixel `step` steps from the beginning of a polyline is drawn.
+    pub(super) fn draws(&self, step: u64) -> bool {
+        self.dashes.draws(step)
+    }
+
+    /// Where the polyline begins that is being drawn.
+    fn start(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
     fn line_to(&mut self, point: Point) -> Result<(), DrawError> {
         const POINTS: u64 = 1 << 20;
-        self.points += 1;
-        within("number of points of a path", self.points, POINTS)?;
+        let count = u64::try_from(self.points.len()).unwrap_or(u64::MAX);
+        within("number of points of a path", count.saturating_add(1), POINTS)?;
         self.at = Some(point);
-        self.drawing.push(Point { x: to_pixel(point.x), y: to_pixel(point.y) });
+        self.points.push(Point { x: to_pixel(point.x), y: to_pixel(point.y) });
         Ok(())
     }
 
@@ -85,19 +107,16 @@ impl Pen {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), DrawError> {
-        if let [first, .., _] = self.drawing.as_slice() {
-            let first = *first;
-            self.points += 1;
-            self.drawing.push(first);
+    fn close(&mut self) {
+        if let Some([first, .., _]) = self.points.get(self.start()..) {
+            self.points.push(*first);
         }
-        Ok(())
     }
 
     fn lift(&mut self) {
         self.at = None;
-        if !self.drawing.is_empty() {
-            self.done.push(std::mem::take(&mut self.drawing));
+        if self.points.len() > self.start() {
+            self.ends.push(self.points.len());
         }
     }
 }
@@ -117,35 +136,32 @@ fn to_pixel(sixteenths: i32) -> i32 {
 }
 
 /// Where along a line it is drawn.
-#[derive(Debug)]
-pub(super) struct Dashes {
+#[derive(Debug, Default)]
+struct Dashes {
     /// Where each dash and each gap ends, in pixels from the beginning of the pattern; empty for a whole line.
     ends: Vec<u64>,
     begins_with_gap: bool,
 }
 
 impl Dashes {
-    pub(super) fn new(attr: &LineAttr) -> Self {
-        let style = attr.style.as_deref().unwrap_or_default();
-        let lengths = style.iter().map(|length| u64::try_from(to_pixel(*length)).unwrap_or(0));
+    fn set(&mut self, attr: &LineAttr<'_>) {
+        self.begins_with_gap = attr.flags & LineAttr::START_WITH_GAP != 0;
+        self.ends.clear();
+        let Some(style) = &attr.style else { return };
         // After an odd number of dashes and gaps they exchange their roles.
         let rounds = if style.len().is_multiple_of(2) { 1 } else { 2 };
         let mut end = 0;
-        let lengths = std::iter::repeat_n(lengths, rounds).flatten();
-        let mut ends: Vec<u64> = lengths
-            .map(|length| {
-                end += length;
-                end
-            })
-            .collect();
-        if end == 0 {
-            ends.clear();
+        for length in (0..rounds).flat_map(|_| style.iter()) {
+            end += u64::try_from(to_pixel(length)).unwrap_or(0);
+            self.ends.push(end);
         }
-        Self { ends, begins_with_gap: attr.flags & LineAttr::START_WITH_GAP != 0 }
+        if end == 0 {
+            self.ends.clear();
+        }
     }
 
     /// Whether the pixel `step` steps from the beginning of a polyline is drawn.
-    pub(super) fn draws(&self, step: u64) -> bool {
+    fn draws(&self, step: u64) -> bool {
         let Some(cycle) = self.ends.last() else { return true };
         let place = self.ends.partition_point(|end| *end <= step % cycle);
         place.is_multiple_of(2) != self.begins_with_gap
@@ -246,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::spice::wire::draw::PathSegment;
+    use crate::spice::wire::elements::Elements;
 
     const AREA: Rect = Rect { left: -50, top: -50, right: 50, bottom: 50 };
 
@@ -283,12 +300,24 @@ mod tests {
         assert_eq!(pixels(&[point(1, 1), point(1, 1)], &AREA), [(1, 1)]);
     }
 
-    fn attr(flags: u8, style: &[i32]) -> LineAttr {
-        LineAttr { flags: flags | LineAttr::STYLED, style: Some(style.iter().map(|l| l * 16).collect()) }
+    fn attr(flags: u8, style: &[i32]) -> LineAttr<'static> {
+        let style = Elements::of(style.iter().map(|length| length * 16));
+        LineAttr { flags: flags | LineAttr::STYLED, style: Some(style) }
     }
 
-    fn pattern(attr: &LineAttr) -> String {
-        let dashes = Dashes::new(attr);
+    /// The lines of a path.
+    fn flatten(segments: Vec<PathSegment<'_>>) -> Result<Vec<Vec<Point>>, DrawError> {
+        let mut pen = Pen::default();
+        // What was drawn before leaves nothing behind.
+        let corner = PathSegment { flags: 0, points: Elements::of([point(1, 2), point(3, 4)]) };
+        pen.follow(&Path { segments: Elements::of([corner]) }, &attr(0, &[5])).unwrap();
+        pen.follow(&Path { segments: Elements::of(segments) }, &attr(0, &[]))?;
+        Ok(pen.lines().map(<[Point]>::to_vec).collect())
+    }
+
+    fn pattern(attr: &LineAttr<'_>) -> String {
+        let mut dashes = Dashes::default();
+        dashes.set(attr);
         (0..10).map(|step| if dashes.draws(step) { '#' } else { '.' }).collect()
     }
 
@@ -305,9 +334,9 @@ mod tests {
     fn paths_are_figures_of_lines_and_curves() {
         let segment = |flags, points: &[(i32, i32)]| PathSegment {
             flags,
-            points: points.iter().map(|(x, y)| point(x * 16, y * 16)).collect(),
+            points: Elements::of(points.iter().map(|(x, y)| point(x * 16, y * 16))),
         };
-        let path = |segments| flatten(&Path { segments }).unwrap();
+        let path = |segments| flatten(segments).unwrap();
         let triangle = segment(flag::BEGIN | flag::END | flag::CLOSE, &[(0, 0), (4, 0), (4, 4)]);
         assert_eq!(path(vec![triangle]), [[point(0, 0), point(4, 0), point(4, 4), point(0, 0)]]);
         let two = vec![segment(flag::BEGIN, &[(0, 0), (1, 1)]), segment(flag::BEGIN, &[(5, 5)])];
@@ -323,8 +352,8 @@ mod tests {
 
     #[test]
     fn a_path_with_too_many_points_is_refused() {
-        let points = vec![Point::default(); (1 << 20) + 1];
-        let error = flatten(&Path { segments: vec![PathSegment { flags: 3, points }] });
+        let points = Elements::of(vec![Point::default(); (1 << 20) + 1]);
+        let error = flatten(vec![PathSegment { flags: 3, points }]);
         assert!(matches!(error, Err(DrawError::Limit { limit: 1_048_576, .. })));
     }
 
@@ -354,9 +383,8 @@ mod tests {
 
         #[test]
         fn far_points_do_not_take_long(points in prop::collection::vec((any::<i32>(), any::<i32>()), 1..20)) {
-            let points = points.into_iter().map(|(x, y)| point(x, y)).collect();
-            let path = Path { segments: vec![PathSegment { flags: flag::BEZIER, points }] };
-            for polyline in flatten(&path).unwrap() {
+            let points = Elements::of(points.into_iter().map(|(x, y)| point(x, y)));
+            for polyline in flatten(vec![PathSegment { flags: flag::BEZIER, points }]).unwrap() {
                 pixels(&polyline, &AREA);
             }
         }

@@ -5,6 +5,7 @@ use crate::spice::limits::Limits;
 use crate::spice::wire::bytes::{Counted, Pointer};
 use crate::spice::wire::display::{InvalList, ResourceId, SurfaceCreate};
 use crate::spice::wire::draw::{CopyBits, DisplayBase, DrawCopy, DrawFill, DrawOpaque, scale_mode};
+use crate::spice::wire::elements::Elements;
 use crate::spice::wire::image::{
     Bitmap, Image, ImageData, ImageDescriptor, JpegAlpha, PaletteSource, ZlibGlzRgb,
 };
@@ -30,7 +31,7 @@ fn canvas() -> Canvas {
     canvas
 }
 
-fn base(bounds: Rect) -> DisplayBase {
+fn base(bounds: Rect) -> DisplayBase<'static> {
     DisplayBase { surface_id: 0, bounds, clip: Clip::None }
 }
 
@@ -69,14 +70,20 @@ fn show(canvas: &Canvas) -> String {
     surface.pixels().chunks_exact(surface.stride_bytes()).map(row).collect::<Vec<_>>().join(" ")
 }
 
-fn fill(canvas: &mut Canvas, base: DisplayBase, colour: u32, rop_descriptor: RopDescriptor, mask: QMask<'_>) {
+fn fill(
+    canvas: &mut Canvas,
+    base: DisplayBase<'_>,
+    colour: u32,
+    rop_descriptor: RopDescriptor,
+    mask: QMask<'_>,
+) {
     let fill = DrawFill { base, brush: Brush::Solid(colour), rop_descriptor, mask };
     canvas.fill(&fill).unwrap();
 }
 
 fn copy(
     canvas: &mut Canvas,
-    base: &DisplayBase,
+    base: &DisplayBase<'_>,
     image: &Image<'_>,
     area: &Rect,
     rop_descriptor: RopDescriptor,
@@ -217,7 +224,8 @@ fn opaque_puts_the_source_and_combines_the_brush_with_it() {
 #[test]
 fn clip_rectangles_limit_a_draw_and_its_report() {
     let mut canvas = canvas();
-    let clip = Clip::Rects(vec![Rect::new(0, 0, 2, 2), Rect::new(1, 1, 2, 2), Rect::new(9, 9, 9, 9)]);
+    let clip =
+        Clip::Rects(Elements::of([Rect::new(0, 0, 2, 2), Rect::new(1, 1, 2, 2), Rect::new(9, 9, 9, 9)]));
     let draw = DrawFill {
         base: DisplayBase { clip, ..base(ALL) },
         brush: Brush::Solid(0xf),
@@ -331,7 +339,7 @@ fn an_image_announced_twice_is_forgotten_after_two_removals() {
     for data in [&ones, &twos] {
         canvas.decode_for_caches(&cached(ImageDescriptor::CACHE_ME, 5, data)).unwrap();
     }
-    let removal = InvalList { resources: vec![ResourceId { kind: 1, id: 5 }] };
+    let removal = InvalList { resources: Elements::of([ResourceId { kind: 1, id: 5 }]) };
     canvas.inval_list(&removal);
     from_cache(&mut canvas, 5).unwrap();
     assert_eq!(show(&canvas), "2222 2222 2222 2222");
@@ -349,7 +357,7 @@ fn a_replacement_changes_pixels_but_not_the_count() {
     canvas.decode_for_caches(&cached(ImageDescriptor::CACHE_REPLACE_ME, 5, &twos)).unwrap();
     from_cache(&mut canvas, 5).unwrap();
     assert_eq!(show(&canvas), "2222 2222 2222 2222");
-    canvas.inval_list(&InvalList { resources: vec![ResourceId { kind: 1, id: 5 }] });
+    canvas.inval_list(&InvalList { resources: Elements::of([ResourceId { kind: 1, id: 5 }]) });
     assert!(from_cache(&mut canvas, 5).is_err());
 }
 
@@ -382,7 +390,7 @@ fn a_server_that_overfills_the_cache_is_refused() {
     canvas.decode_for_caches(&cached(ImageDescriptor::CACHE_ME, 3, &ones)).unwrap();
 }
 
-fn indexed(flags: u8, palette: PaletteSource) -> Image<'static> {
+fn indexed(flags: u8, palette: PaletteSource<'static>) -> Image<'static> {
     let bitmap = Bitmap { format: 5, flags, width: 1, height: 1, stride: 1, palette, data: &[1] };
     image(1, 1, ImageData::Bitmap(bitmap))
 }
@@ -391,7 +399,7 @@ fn indexed(flags: u8, palette: PaletteSource) -> Image<'static> {
 fn palettes_are_cached_by_their_key() {
     let mut canvas = canvas();
     let one = Rect::new(0, 0, 1, 1);
-    let palette = PaletteSource::Inline(Palette { unique: 9, colours: vec![0, 0xf] });
+    let palette = PaletteSource::Inline(Palette { unique: 9, colours: Elements::of([0, 0xf]) });
     let known = indexed(Bitmap::PAL_FROM_CACHE, PaletteSource::Cached(9));
     let missing = copy(&mut canvas, &base(one), &known, &one, PUT, &QMask::NONE);
     assert_eq!(missing, Err(DrawError::PaletteMissing { id: 9 }));
@@ -406,7 +414,7 @@ fn palettes_are_cached_by_their_key() {
 fn palettes_are_limited_in_number() {
     let mut canvas = canvas();
     let announce = |canvas: &mut Canvas, unique| {
-        let palette = PaletteSource::Inline(Palette { unique, colours: vec![0, 0] });
+        let palette = PaletteSource::Inline(Palette { unique, colours: Elements::of([0, 0]) });
         canvas.decode_for_caches(&indexed(Bitmap::PAL_CACHE_ME, palette))
     };
     for unique in 0..256 {
@@ -500,7 +508,7 @@ fn a_new_surface_under_an_old_id_is_another_generation() {
 
 #[test]
 fn too_many_clip_rectangles_are_refused() {
-    let clip = Clip::Rects(vec![Rect::new(0, 0, 1, 1); 4097]);
+    let clip = Clip::Rects(Elements::of([Rect::new(0, 0, 1, 1); 4097]));
     let base = DisplayBase { clip, ..base(ALL) };
     let result = canvas().blackness(&base, &QMask::NONE);
     assert!(matches!(result, Err(DrawError::Limit { got: 4097, limit: 4096, .. })));

@@ -5,6 +5,7 @@ use super::format::Format;
 use super::paint::{Paint, Place, each_pixel};
 use super::pixels::Surface;
 use super::rop::Rop;
+use crate::spice::codec::Pool;
 use crate::spice::wire::draw::{GlyphString, RasterGlyph};
 use crate::spice::wire::types::Rect;
 
@@ -18,12 +19,12 @@ struct Coverage {
 
 impl Coverage {
     /// What of the string lies within `visible`.
-    fn of(string: &GlyphString<'_>, visible: &Rect) -> Self {
-        let boxes = string.glyphs.iter().map(glyph_box).map(|area| area.intersect(visible));
+    fn of(string: &GlyphString<'_>, visible: &Rect, pool: &Pool) -> Self {
+        let boxes = string.glyphs().map(|glyph| glyph_box(&glyph).intersect(visible));
         let area = boxes.filter(|area| !area.is_empty()).reduce(|all, area| all.union(&area));
         let area = area.unwrap_or_default();
-        let mut coverage = Self { area, values: vec![0; usize::try_from(area.area()).unwrap_or(0)] };
-        string.glyphs.iter().for_each(|glyph| coverage.add(glyph, string.flags));
+        let mut coverage = Self { area, values: pool.take(usize::try_from(area.area()).unwrap_or(0)) };
+        string.glyphs().for_each(|glyph| coverage.add(&glyph, string.flags));
         coverage
     }
 
@@ -85,12 +86,10 @@ pub(super) fn draw(
     string: &GlyphString<'_>,
     paint: Paint<'_>,
     rop: Rop,
+    pool: &Pool,
 ) {
     let format = surface.format();
-    let coverage = Coverage::of(string, &place.bounds.intersect(&surface.bounds()));
-    if coverage.area.is_empty() {
-        return;
-    }
+    let coverage = Coverage::of(string, &place.bounds.intersect(&surface.bounds()), pool);
     let is_one_bit = string.flags & GlyphString::A1 != 0;
     each_pixel(surface, Place { bounds: &coverage.area, ..place }, |x, y, below| {
         let covered = coverage.at(x, y);
@@ -103,6 +102,7 @@ pub(super) fn draw(
             _ => below,
         }
     });
+    pool.give(coverage.values);
 }
 
 /// A brush's colour is opaque even where it has no alpha to say so.

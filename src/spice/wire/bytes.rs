@@ -144,12 +144,20 @@ impl<'a> Reader<'a> {
     /// Takes `count` elements of at least `element_bytes` each; the count is believed only as far as the
     /// body reaches, so nothing is allocated for elements that are not there.
     pub fn list<T: Field<'a>>(&mut self, count: u64, element_bytes: u64) -> Result<Vec<T>, WireError> {
-        let wanted = count.saturating_mul(element_bytes);
-        if wanted > u64::try_from(self.remaining()).unwrap_or(u64::MAX) {
-            let (offset, left) = (self.offset, self.remaining());
-            return Err(WireError::Truncated { field: "", wanted, offset, left });
-        }
+        let count = self.count(count, element_bytes)?;
         (0..count).map(|_| T::decode(self)).collect()
+    }
+
+    /// `count`, if the body has room for as many elements of at least `element_bytes` each.
+    pub(super) fn count(&self, count: u64, element_bytes: u64) -> Result<usize, WireError> {
+        let wanted = count.saturating_mul(element_bytes);
+        match usize::try_from(count) {
+            Ok(count) if wanted <= u64::try_from(self.remaining()).unwrap_or(u64::MAX) => Ok(count),
+            _ => {
+                let (offset, left) = (self.offset, self.remaining());
+                Err(WireError::Truncated { field: "", wanted, offset, left })
+            }
+        }
     }
 
     /// Takes a pointer; `None` when it is null. The returned reader stands at the target and resolves

@@ -6,6 +6,7 @@ use super::draw::{
     CopyBits, DrawAlphaBlend, DrawBlackness, DrawBlend, DrawComposite, DrawCopy, DrawFill, DrawInvers,
     DrawOpaque, DrawRop3, DrawStroke, DrawText, DrawTransparent, DrawWhiteness,
 };
+use super::elements::{Element, Elements};
 use super::types::{Clip, Rect};
 
 /// Bits of the channel capability word.
@@ -63,25 +64,30 @@ fields! {
     }
 }
 
-/// SPICE_MSG_DISPLAY_INVAL_LIST.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalList {
-    /// What to forget.
-    pub resources: Vec<ResourceId>,
+impl Element for ResourceId {
+    type Of<'b> = Self;
+    const BYTES: u64 = 9;
 }
 
-impl<'a> Field<'a> for InvalList {
+/// SPICE_MSG_DISPLAY_INVAL_LIST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalList<'a> {
+    /// What to forget.
+    pub resources: Elements<'a, ResourceId>,
+}
+
+impl<'a> Field<'a> for InvalList<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let count = u16::decode(reader)?;
-        Ok(Self { resources: reader.list(count.into(), 9)? })
+        Ok(Self { resources: Elements::decode(reader, count)? })
     }
     fn encode(&self, writer: &mut Writer) {
         writer.count::<u16>(self.resources.len());
-        self.resources.iter().for_each(|resource| resource.encode(writer));
+        self.resources.encode(writer);
     }
 }
 
-impl Message<'_> for InvalList {
+impl<'a> Message<'a> for InvalList<'a> {
     const KIND: u16 = 105;
     const NAME: &'static str = "INVAL_LIST";
 }
@@ -124,7 +130,7 @@ message! {
 
 message! {
     /// SPICE_MSG_DISPLAY_STREAM_CREATE.
-    122 "STREAM_CREATE" StreamCreate {
+    122 "STREAM_CREATE" StreamCreate<'a> {
         /// Surface drawn to.
         surface_id: u32,
         /// The stream.
@@ -146,11 +152,11 @@ message! {
         /// Where it is shown.
         dest: Rect,
         /// Where inside `dest`.
-        clip: Clip,
+        clip: Clip<'a>,
     }
 }
 
-impl StreamCreate {
+impl StreamCreate<'_> {
     /// The first row of a frame is the top row.
     pub const TOP_DOWN: u8 = 1;
 }
@@ -169,11 +175,11 @@ message! {
 
 message! {
     /// SPICE_MSG_DISPLAY_STREAM_CLIP.
-    124 "STREAM_CLIP" StreamClip {
+    124 "STREAM_CLIP" StreamClip<'a> {
         /// The stream.
         id: u32,
         /// Its new clip.
-        clip: Clip,
+        clip: Clip<'a>,
     }
 }
 
@@ -334,14 +340,14 @@ message_set! {
         Mode(Mode),
         Mark(Mark),
         Reset(Reset),
-        CopyBits(CopyBits),
-        InvalList(InvalList),
+        CopyBits(CopyBits<'a>),
+        InvalList(InvalList<'a>),
         InvalAllPixmaps(InvalAllPixmaps),
         InvalPalette(InvalPalette),
         InvalAllPalettes(InvalAllPalettes),
-        StreamCreate(StreamCreate),
+        StreamCreate(StreamCreate<'a>),
         StreamData(StreamData<'a>),
-        StreamClip(StreamClip),
+        StreamClip(StreamClip<'a>),
         StreamDestroy(StreamDestroy),
         StreamDestroyAll(StreamDestroyAll),
         DrawFill(DrawFill<'a>),
@@ -495,7 +501,7 @@ mod tests {
     #[test]
     fn cache_messages_are_their_bytes() {
         check(
-            &InvalList { resources: vec![ResourceId { kind: 1, id: 0x99 }] },
+            &InvalList { resources: Elements::of([ResourceId { kind: 1, id: 0x99 }]) },
             105,
             &annotated(
                 "0100 count
@@ -532,7 +538,7 @@ mod tests {
                 src_width: 98,
                 src_height: 99,
                 dest: RECT,
-                clip: Clip::Rects(vec![RECT]),
+                clip: Clip::Rects(Elements::of([RECT])),
             },
             122,
             &annotated(

@@ -1,18 +1,21 @@
 //! The drawing messages of the display channel. Each begins with a [`DisplayBase`].
 
+use std::borrow::Cow;
+
 use super::bytes::{Field, Message, Pointer, Reader, WireError, Writer, fields, message};
+use super::elements::{Element, Elements};
 use super::image::Image;
 use super::types::{Brush, Clip, Point, Point16, QMask, Rect, RopDescriptor};
 
 fields! {
     /// SpiceMsgDisplayBase.
-    DisplayBase {
+    DisplayBase<'a> {
         /// Surface drawn to.
         surface_id: u32,
         /// What SPICE calls `box`: the pixels touched at most.
         bounds: Rect,
         /// Where inside `bounds`.
-        clip: Clip,
+        clip: Clip<'a>,
     }
 }
 
@@ -26,9 +29,9 @@ pub mod scale_mode {
 
 message! {
     /// SPICE_MSG_DISPLAY_COPY_BITS: moves pixels within the surface.
-    104 "COPY_BITS" CopyBits {
+    104 "COPY_BITS" CopyBits<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// Where from.
         src_pos: Point,
     }
@@ -38,7 +41,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_FILL.
     302 "DRAW_FILL" DrawFill<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The operand.
         brush: Brush<'a>,
         /// How it combines.
@@ -52,7 +55,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_OPAQUE: the source, then the brush over it.
     303 "DRAW_OPAQUE" DrawOpaque<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The source.
         src_bitmap: Pointer<Image<'a>>,
         /// The part of it.
@@ -72,7 +75,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_COPY.
     304 "DRAW_COPY" DrawCopy<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The source.
         src_bitmap: Pointer<Image<'a>>,
         /// The part of it.
@@ -90,7 +93,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_BLEND: a DRAW_COPY by another name.
     305 "DRAW_BLEND" DrawBlend<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The source.
         src_bitmap: Pointer<Image<'a>>,
         /// The part of it.
@@ -108,7 +111,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_BLACKNESS.
     306 "DRAW_BLACKNESS" DrawBlackness<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// Where.
         mask: QMask<'a>,
     }
@@ -118,7 +121,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_WHITENESS.
     307 "DRAW_WHITENESS" DrawWhiteness<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// Where.
         mask: QMask<'a>,
     }
@@ -128,7 +131,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_INVERS.
     308 "DRAW_INVERS" DrawInvers<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// Where.
         mask: QMask<'a>,
     }
@@ -138,7 +141,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_ROP3.
     309 "DRAW_ROP3" DrawRop3<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The source.
         src_bitmap: Pointer<Image<'a>>,
         /// The part of it.
@@ -156,21 +159,21 @@ message! {
 
 /// SpiceLineAttr.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LineAttr {
+pub struct LineAttr<'a> {
     /// See the constants. [`LineAttr::STYLED`] is set exactly when there are dashes.
     pub flags: u8,
     /// Lengths in sixteenths of a pixel.
-    pub style: Option<Vec<i32>>,
+    pub style: Option<Elements<'a, i32>>,
 }
 
-impl LineAttr {
+impl LineAttr<'_> {
     /// The dashes begin with a gap.
     pub const START_WITH_GAP: u8 = 4;
     /// There are dashes.
     pub const STYLED: u8 = 8;
 }
 
-impl<'a> Field<'a> for LineAttr {
+impl<'a> Field<'a> for LineAttr<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let flags = u8::decode(reader)?;
         if flags & Self::STYLED == 0 {
@@ -178,53 +181,58 @@ impl<'a> Field<'a> for LineAttr {
         }
         let count = u8::decode(reader)?;
         let mut segments = reader.pointer()?.ok_or_else(|| reader.bad_pointer(0).in_field("style"))?;
-        Ok(Self { flags, style: Some(segments.list(count.into(), 4)?) })
+        Ok(Self { flags, style: Some(Elements::decode(&mut segments, count)?) })
     }
     fn encode(&self, writer: &mut Writer) {
         self.flags.encode(writer);
         if let Some(style) = &self.style {
             writer.count::<u8>(style.len());
-            writer.pointer(|target| style.iter().for_each(|length| length.encode(target)));
+            writer.pointer(|target| style.encode(target));
         }
     }
 }
 
 /// SpicePathSeg: flags and points in sixteenths of a pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathSegment {
+pub struct PathSegment<'a> {
     /// 1 begin, 2 end, 8 close, 16 bezier.
     pub flags: u8,
     /// The points.
-    pub points: Vec<Point>,
+    pub points: Elements<'a, Point>,
 }
 
-impl<'a> Field<'a> for PathSegment {
+impl<'a> Field<'a> for PathSegment<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let (flags, count) = (u8::decode(reader)?, u32::decode(reader)?);
-        Ok(Self { flags, points: reader.list(count.into(), 8)? })
+        Ok(Self { flags, points: Elements::decode(reader, count)? })
     }
     fn encode(&self, writer: &mut Writer) {
         self.flags.encode(writer);
         writer.count::<u32>(self.points.len());
-        self.points.iter().for_each(|point| point.encode(writer));
+        self.points.encode(writer);
     }
+}
+
+impl Element for PathSegment<'static> {
+    type Of<'b> = PathSegment<'b>;
+    const BYTES: u64 = 5;
 }
 
 /// SpicePath.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub struct Path<'a> {
     /// In drawing order.
-    pub segments: Vec<PathSegment>,
+    pub segments: Elements<'a, PathSegment<'static>>,
 }
 
-impl<'a> Field<'a> for Path {
+impl<'a> Field<'a> for Path<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let count = u32::decode(reader)?;
-        Ok(Self { segments: reader.list(count.into(), 5)? })
+        Ok(Self { segments: Elements::decode(reader, count)? })
     }
     fn encode(&self, writer: &mut Writer) {
         writer.count::<u32>(self.segments.len());
-        self.segments.iter().for_each(|segment| segment.encode(writer));
+        self.segments.encode(writer);
     }
 }
 
@@ -232,11 +240,11 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_STROKE.
     310 "DRAW_STROKE" DrawStroke<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The line.
-        path: Pointer<Path>,
+        path: Pointer<Path<'a>>,
         /// Its dashes.
-        attr: LineAttr,
+        attr: LineAttr<'a>,
         /// Its colour.
         brush: Brush<'a>,
         /// How it combines.
@@ -266,8 +274,10 @@ pub struct RasterGlyph<'a> {
 pub struct GlyphString<'a> {
     /// One of [`GlyphString::A1`], [`GlyphString::A4`], [`GlyphString::A8`], perhaps with others.
     pub flags: u8,
-    /// The characters.
-    pub glyphs: Vec<RasterGlyph<'a>>,
+    /// How many characters.
+    count: usize,
+    /// The characters as they lie in the message; all of them can be decoded.
+    bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> GlyphString<'a> {
@@ -277,6 +287,37 @@ impl<'a> GlyphString<'a> {
     pub const A4: u8 = 2;
     /// Eight bits per pixel.
     pub const A8: u8 = 4;
+
+    /// A string to be sent.
+    pub fn new<'b>(flags: u8, glyphs: impl IntoIterator<Item = RasterGlyph<'b>>) -> Self {
+        let (mut writer, mut count) = (Writer::default(), 0);
+        for glyph in glyphs {
+            glyph.render_pos.encode(&mut writer);
+            glyph.glyph_origin.encode(&mut writer);
+            glyph.width.encode(&mut writer);
+            glyph.height.encode(&mut writer);
+            writer.bytes(glyph.data);
+            count += 1;
+        }
+        Self { flags, count, bytes: Cow::Owned(writer.finish()) }
+    }
+
+    /// The characters.
+    pub fn glyphs(&self) -> impl Iterator<Item = RasterGlyph<'_>> {
+        let mut reader = Reader::new(&self.bytes);
+        let bits = GlyphString::bits(self.flags).unwrap_or(0);
+        (0..self.count).map_while(move |_| GlyphString::glyph(&mut reader, bits).ok())
+    }
+
+    /// Bits of a pixel.
+    fn bits(flags: u8) -> Option<usize> {
+        Some(match flags & (Self::A1 | Self::A4 | Self::A8) {
+            Self::A1 => 1,
+            Self::A4 => 4,
+            Self::A8 => 8,
+            _ => return None,
+        })
+    }
 
     fn glyph(reader: &mut Reader<'a>, bits: usize) -> Result<RasterGlyph<'a>, WireError> {
         let (render_pos, glyph_origin) = (Point::decode(reader)?, Point::decode(reader)?);
@@ -290,28 +331,19 @@ impl<'a> GlyphString<'a> {
 impl<'a> Field<'a> for GlyphString<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let (count, flags) = (u16::decode(reader)?, u8::decode(reader)?);
-        let bits = match flags & (Self::A1 | Self::A4 | Self::A8) {
-            Self::A1 => 1,
-            Self::A4 => 4,
-            Self::A8 => 8,
-            _ => {
-                let (got, offset) = (flags.into(), reader.offset());
-                return Err(WireError::UnknownValue { what: "string flags", got, offset });
-            }
+        let Some(bits) = Self::bits(flags) else {
+            let (got, offset) = (flags.into(), reader.offset());
+            return Err(WireError::UnknownValue { what: "string flags", got, offset });
         };
-        let glyphs = (0..count).map(|_| Self::glyph(reader, bits));
-        Ok(Self { flags, glyphs: glyphs.collect::<Result<_, _>>()? })
+        let (mut end, count) = (reader.clone(), usize::from(count));
+        (0..count).try_for_each(|_| Self::glyph(&mut end, bits).map(|_| ()))?;
+        let bytes = reader.bytes(end.offset() - reader.offset())?;
+        Ok(Self { flags, count, bytes: Cow::Borrowed(bytes) })
     }
     fn encode(&self, writer: &mut Writer) {
-        writer.count::<u16>(self.glyphs.len());
+        writer.count::<u16>(self.count);
         self.flags.encode(writer);
-        for glyph in &self.glyphs {
-            glyph.render_pos.encode(writer);
-            glyph.glyph_origin.encode(writer);
-            glyph.width.encode(writer);
-            glyph.height.encode(writer);
-            writer.bytes(glyph.data);
-        }
+        writer.bytes(&self.bytes);
     }
 }
 
@@ -319,7 +351,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_TEXT.
     311 "DRAW_TEXT" DrawText<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The text.
         str: Pointer<GlyphString<'a>>,
         /// Painted first, unless empty.
@@ -339,7 +371,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_TRANSPARENT: copies all pixels but those of one colour.
     312 "DRAW_TRANSPARENT" DrawTransparent<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// The source.
         src_bitmap: Pointer<Image<'a>>,
         /// The part of it.
@@ -355,7 +387,7 @@ message! {
     /// SPICE_MSG_DISPLAY_DRAW_ALPHA_BLEND.
     313 "DRAW_ALPHA_BLEND" DrawAlphaBlend<'a> {
         /// Where to.
-        base: DisplayBase,
+        base: DisplayBase<'a>,
         /// See the constants.
         alpha_flags: u8,
         /// 255 is opaque.
@@ -397,7 +429,7 @@ fields! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrawComposite<'a> {
     /// Where to.
-    pub base: DisplayBase,
+    pub base: DisplayBase<'a>,
     /// Operator, filters and repeats; the bits for the optional fields are set exactly when these are there.
     pub flags: u32,
     /// The source.
@@ -493,7 +525,7 @@ mod tests {
     const SRC_AREA: &str = "02000000010000000400000003000000 src_area
                             ";
 
-    fn base() -> DisplayBase {
+    fn base() -> DisplayBase<'static> {
         DisplayBase { surface_id: 7, bounds: AREA, clip: Clip::None }
     }
 
@@ -627,11 +659,11 @@ mod tests {
 
     #[test]
     fn stroke_is_its_bytes() {
-        let segment = PathSegment { flags: 3, points: vec![Point { x: 16, y: 32 }] };
+        let segment = PathSegment { flags: 3, points: Elements::of([Point { x: 16, y: 32 }]) };
         let stroke = DrawStroke {
             base: base(),
-            path: Pointer(Path { segments: vec![segment] }),
-            attr: LineAttr { flags: LineAttr::STYLED, style: Some(vec![16, 48]) },
+            path: Pointer(Path { segments: Elements::of([segment]) }),
+            attr: LineAttr { flags: LineAttr::STYLED, style: Some(Elements::of([16, 48])) },
             brush: Brush::Solid(1),
             fore_mode: RopDescriptor::OP_PUT,
             back_mode: RopDescriptor::OP_AND,
@@ -668,7 +700,7 @@ mod tests {
         };
         let text = DrawText {
             base: base(),
-            str: Pointer(GlyphString { flags: GlyphString::A1, glyphs: vec![glyph] }),
+            str: Pointer(GlyphString::new(GlyphString::A1, [glyph])),
             back_area: Rect::default(),
             fore_brush: Brush::Solid(1),
             back_brush: Brush::None,

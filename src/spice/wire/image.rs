@@ -130,21 +130,21 @@ impl<'a> Field<'a> for Image<'a> {
 
 /// Where the colours of an indexed image come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PaletteSource {
+pub enum PaletteSource<'a> {
     /// Nowhere: the format carries colours itself.
     None,
     /// The palette cache, under this key.
     Cached(u64),
     /// The message.
-    Inline(Palette),
+    Inline(Palette<'a>),
 }
 
-impl PaletteSource {
-    fn decode(flags: u8, reader: &mut Reader<'_>) -> Result<Self, WireError> {
+impl<'a> PaletteSource<'a> {
+    fn decode(flags: u8, reader: &mut Reader<'a>) -> Result<Self, WireError> {
         if flags & Bitmap::PAL_FROM_CACHE != 0 {
             return u64::decode(reader).map(Self::Cached);
         }
-        Ok(match Option::<Pointer<Palette>>::decode(reader)? {
+        Ok(match Option::<Pointer<Palette<'_>>>::decode(reader)? {
             Some(Pointer(palette)) => Self::Inline(palette),
             None => Self::None,
         })
@@ -173,7 +173,7 @@ pub struct Bitmap<'a> {
     /// Bytes from one row to the next.
     pub stride: u32,
     /// Colours of an indexed format.
-    pub palette: PaletteSource,
+    pub palette: PaletteSource<'a>,
     /// `stride * height` bytes, bottom row first unless [`Bitmap::TOP_DOWN`].
     pub data: &'a [u8],
 }
@@ -215,7 +215,7 @@ pub struct LzPlt<'a> {
     /// Palette flags as in [`Bitmap`].
     pub flags: u8,
     /// Never [`PaletteSource::None`].
-    pub palette: PaletteSource,
+    pub palette: PaletteSource<'a>,
     /// The LZ stream with its header.
     pub data: &'a [u8],
 }
@@ -286,6 +286,7 @@ impl<'a> Field<'a> for JpegAlpha<'a> {
 mod tests {
     use super::*;
     use crate::spice::wire::Message;
+    use crate::spice::wire::elements::Elements;
     use crate::spice::wire::testing::{annotated, check};
 
     /// An image as the whole body of a message.
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_bitmap_has_its_palette_behind_a_pointer_or_in_the_cache() {
-        let palette = PaletteSource::Inline(Palette { unique: 5, colours: vec![0x00ff_0000] });
+        let palette = PaletteSource::Inline(Palette { unique: 5, colours: Elements::of([0x00ff_0000]) });
         let bitmap = |flags, palette| Bitmap {
             format: 5,
             flags,

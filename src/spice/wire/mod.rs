@@ -15,6 +15,7 @@ pub mod bytes;
 pub mod cursor;
 pub mod display;
 pub mod draw;
+pub mod elements;
 pub mod header;
 pub mod image;
 pub mod inputs;

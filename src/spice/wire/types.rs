@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::bytes::{Field, Pointer, Reader, WireError, Writer, fields};
+use super::elements::{Element, Elements};
 use super::image::Image;
 
 /// Coordinates further out than this are refused, so that sums and differences of two never overflow.
@@ -17,6 +18,11 @@ fields! {
         /// Pixels from the top edge.
         y: i32,
     }
+}
+
+impl Element for Point {
+    type Of<'b> = Self;
+    const BYTES: u64 = 8;
 }
 
 fields! {
@@ -113,22 +119,27 @@ impl<'a> Field<'a> for Rect {
     }
 }
 
+impl Element for Rect {
+    type Of<'b> = Self;
+    const BYTES: u64 = 16;
+}
+
 /// SpiceClip: where inside its box a draw takes effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Clip {
+pub enum Clip<'a> {
     /// Everywhere.
     None,
     /// Inside these rectangles only.
-    Rects(Vec<Rect>),
+    Rects(Elements<'a, Rect>),
 }
 
-impl<'a> Field<'a> for Clip {
+impl<'a> Field<'a> for Clip<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         match u8::decode(reader)? {
             0 => Ok(Self::None),
             1 => {
                 let count = u32::decode(reader)?;
-                Ok(Self::Rects(reader.list(count.into(), 16)?))
+                Ok(Self::Rects(Elements::decode(reader, count)?))
             }
             got => {
                 Err(WireError::UnknownValue { what: "clip type", got: got.into(), offset: reader.offset() })
@@ -141,8 +152,19 @@ impl<'a> Field<'a> for Clip {
             Self::Rects(rects) => {
                 1_u8.encode(writer);
                 writer.count::<u32>(rects.len());
-                rects.iter().for_each(|rect| rect.encode(writer));
+                rects.encode(writer);
             }
+        }
+    }
+}
+
+impl Clip<'_> {
+    /// The same clip in memory of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Clip<'static> {
+        match self {
+            Self::None => Clip::None,
+            Self::Rects(rects) => Clip::Rects(rects.into_owned()),
         }
     }
 }
@@ -211,31 +233,31 @@ impl QMask<'_> {
 
 /// SpicePalette.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Palette {
+pub struct Palette<'a> {
     /// Key in the palette cache.
     pub unique: u64,
     /// `0x00RRGGBB` each; at most [`Palette::LIMIT`].
-    pub colours: Vec<u32>,
+    pub colours: Elements<'a, u32>,
 }
 
-impl Palette {
+impl Palette<'_> {
     /// No indexed format reaches further.
     pub const LIMIT: u16 = 256;
 }
 
-impl<'a> Field<'a> for Palette {
+impl<'a> Field<'a> for Palette<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let (unique, count) = (u64::decode(reader)?, u16::decode(reader)?);
         if count > Self::LIMIT {
             let (got, limit) = (count.into(), Self::LIMIT.into());
             return Err(WireError::OverLimit { what: "palette size", got, limit, offset: reader.offset() });
         }
-        Ok(Self { unique, colours: reader.list(count.into(), 4)? })
+        Ok(Self { unique, colours: Elements::decode(reader, count)? })
     }
     fn encode(&self, writer: &mut Writer) {
         self.unique.encode(writer);
         writer.count::<u16>(self.colours.len());
-        self.colours.iter().for_each(|colour| colour.encode(writer));
+        self.colours.encode(writer);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::spice::wire::draw::{
     CopyBits, DrawAlphaBlend, DrawBlend, DrawComposite, DrawFill, DrawInvers, DrawOpaque, DrawRop3,
     DrawStroke, DrawText, DrawTransparent, GlyphString, LineAttr, Path, PathSegment, RasterGlyph, Transform,
 };
+use crate::spice::wire::elements::Elements;
 use crate::spice::wire::types::{Brush, Point};
 
 fn kinds() -> impl proptest::strategy::Strategy<Value = u16> {
@@ -50,7 +51,7 @@ proptest! {
     }
 }
 
-const BASE: DisplayBase =
+const BASE: DisplayBase<'_> =
     DisplayBase { surface_id: 0, bounds: Rect { left: -1, top: 0, right: 3, bottom: 3 }, clip: Clip::None };
 const AREA: Rect = Rect { left: 0, top: 0, right: 2, bottom: 1 };
 const PUT: RopDescriptor = RopDescriptor::OP_PUT;
@@ -74,13 +75,11 @@ fn message<'m, M: Message<'m>>(message: &M) -> (u16, Vec<u8>) {
 /// One good message of every kind that draws or that decides where something is drawn.
 fn draws() -> Vec<(u16, Vec<u8>)> {
     let (base, src_area, rop_descriptor) = (|| BASE, AREA, PUT);
-    let clipped = DisplayBase { clip: Clip::Rects(vec![RECT, AREA]), ..BASE };
+    let clipped = DisplayBase { clip: Clip::Rects(Elements::of([RECT, AREA])), ..BASE };
     let pattern = || Brush::Pattern { image: source(), pos: Point { x: 1, y: 1 } };
-    let points = |count: i32| (0..count).map(|i| Point { x: i * 40, y: i * i * 16 }).collect();
-    let segments = vec![
-        PathSegment { flags: 1, points: points(3) },
-        PathSegment { flags: 16 | 2 | 8, points: points(3) },
-    ];
+    let points = |count: i32| Elements::of((0..count).map(|i| Point { x: i * 40, y: i * i * 16 }));
+    let segments =
+        [PathSegment { flags: 1, points: points(3) }, PathSegment { flags: 16 | 2 | 8, points: points(3) }];
     let glyph = RasterGlyph {
         render_pos: Point { x: 1, y: 1 },
         glyph_origin: Point { x: 0, y: -1 },
@@ -122,15 +121,15 @@ fn draws() -> Vec<(u16, Vec<u8>)> {
         message(&DrawInvers { base: base(), mask: one_bit() }),
         message(&DrawStroke {
             base: base(),
-            path: Pointer(Path { segments }),
-            attr: LineAttr { flags: LineAttr::STYLED, style: Some(vec![16, 48, 16]) },
+            path: Pointer(Path { segments: Elements::of(segments) }),
+            attr: LineAttr { flags: LineAttr::STYLED, style: Some(Elements::of([16, 48, 16])) },
             brush: Brush::Solid(1),
             fore_mode: PUT,
             back_mode: PUT,
         }),
         message(&DrawText {
             base: base(),
-            str: Pointer(GlyphString { flags: GlyphString::A4, glyphs: vec![glyph] }),
+            str: Pointer(GlyphString::new(GlyphString::A4, [glyph])),
             back_area: AREA,
             fore_brush: Brush::Solid(1),
             back_brush: pattern(),
@@ -157,7 +156,7 @@ fn draws() -> Vec<(u16, Vec<u8>)> {
         }),
         message(&SurfaceCreate { surface_id: 1, width: 3, height: 2, format: 80, flags: 0 }),
         message(&stream(1)),
-        message(&StreamClip { id: 5, clip: Clip::Rects(vec![RECT]) }),
+        message(&StreamClip { id: 5, clip: Clip::Rects(Elements::of([RECT])) }),
         message(&MonitorsConfig { max_allowed: 1, heads: vec![head(0, 0, 1, 2)] }),
     ]
 }

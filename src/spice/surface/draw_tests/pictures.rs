@@ -120,7 +120,7 @@ fn every_bitmap_format_gives_its_pixels_both_ways_up() {
             let mut canvas = empty_canvas(32);
             let data = if is_top_down { [first, second].concat() } else { [second, first].concat() };
             let stride = u32::try_from(first.len()).unwrap();
-            let palette = PaletteSource::Inline(Palette { unique: 1, colours: colours.to_vec() });
+            let palette = PaletteSource::Inline(Palette { unique: 1, colours: Elements::of(colours) });
             let mut image = bitmap(format, 2, stride, palette, &data);
             if let ImageData::Bitmap(bitmap) = &mut image.data {
                 bitmap.flags = if is_top_down { Bitmap::TOP_DOWN } else { 0 };

@@ -44,7 +44,7 @@ fn composites_are_clipped_and_transformed() {
     let mut draw = DrawComposite { src_transform: Some(half), ..composite(nearest_put, rgb(2, &source)) };
     canvas.composite(&draw).unwrap();
     assert_eq!(digits(&canvas)[..5], ["11220000", "11220000", "33440000", "33440000", "00000000"]);
-    draw.base.clip = Clip::Rects(vec![Rect::new(0, 0, 1, 1)]);
+    draw.base.clip = Clip::Rects(Elements::of([Rect::new(0, 0, 1, 1)]));
     draw.flags = 0; // CLEAR
     canvas.composite(&draw).unwrap();
     assert_eq!(digits(&canvas)[..2], ["01220000", "11220000"]);
@@ -52,11 +52,11 @@ fn composites_are_clipped_and_transformed() {
     assert!(matches!(canvas.composite(&draw), Err(DrawError::Unknown { got: 99, .. })));
 }
 
-fn stroke(points: &[(i32, i32)], attr: LineAttr, fore_mode: RopDescriptor) -> DrawStroke<'static> {
-    let points = points.iter().map(|(x, y)| Point { x: x * 16, y: y * 16 }).collect();
+fn stroke(points: &[(i32, i32)], attr: LineAttr<'static>, fore_mode: RopDescriptor) -> DrawStroke<'static> {
+    let points = Elements::of(points.iter().map(|(x, y)| Point { x: x * 16, y: y * 16 }));
     DrawStroke {
         base: base(ALL),
-        path: Pointer(Path { segments: vec![PathSegment { flags: 3, points }] }),
+        path: Pointer(Path { segments: Elements::of([PathSegment { flags: 3, points }]) }),
         attr,
         brush: Brush::Solid(7),
         fore_mode,
@@ -64,7 +64,7 @@ fn stroke(points: &[(i32, i32)], attr: LineAttr, fore_mode: RopDescriptor) -> Dr
     }
 }
 
-const WHOLE: LineAttr = LineAttr { flags: 0, style: None };
+const WHOLE: LineAttr<'_> = LineAttr { flags: 0, style: None };
 
 #[test]
 fn strokes_touch_each_pixel_of_a_line_once() {
@@ -78,11 +78,11 @@ fn strokes_touch_each_pixel_of_a_line_once() {
 #[test]
 fn strokes_are_dashed_and_clipped() {
     let mut canvas = empty_canvas(32);
-    let dashes = LineAttr { flags: LineAttr::STYLED, style: Some(vec![32, 16]) };
+    let dashes = LineAttr { flags: LineAttr::STYLED, style: Some(Elements::of([32, 16])) };
     canvas.stroke(&stroke(&[(-3, 0), (20, 0)], dashes, PUT)).unwrap();
     let mut diagonal = stroke(&[(0, 1), (7, 8)], WHOLE, PUT);
     diagonal.base.clip =
-        Clip::Rects(vec![Rect::new(0, 0, 2, 8), Rect::new(1, 0, 2, 4), Rect::new(6, 6, 1, 9)]);
+        Clip::Rects(Elements::of([Rect::new(0, 0, 2, 8), Rect::new(1, 0, 2, 4), Rect::new(6, 6, 1, 9)]));
     canvas.stroke(&diagonal).unwrap();
     let expected =
         ["77077077", "70000000", "07000000", "00700000", "00000000", "00000000", "00000000", "00000070"];
@@ -101,9 +101,9 @@ fn strokes_without_an_operation_or_without_end_are_refused() {
     let zigzag: Vec<_> = (0..40).map(|i| (i % 2 * 7, 0)).collect();
     let error = small.stroke(&stroke(&zigzag, WHOLE, PUT)).unwrap_err();
     assert_eq!(error.to_string(), "number of pixels of a path would be 101, limit is 100");
-    let dots = PathSegment { flags: 3, points: vec![Point { x: -160, y: 0 }] };
+    let dots = PathSegment { flags: 3, points: Elements::of([Point { x: -160, y: 0 }]) };
     let mut many = stroke(&[], WHOLE, PUT);
-    many.path.0.segments = vec![dots; 101];
+    many.path.0.segments = Elements::of(vec![dots; 101]);
     assert!(matches!(small.stroke(&many), Err(DrawError::Limit { limit: 100, .. })), "none of them is seen");
 }
 
@@ -115,7 +115,7 @@ fn glyph(x: i32, y: i32, width: u16, height: u16, data: &[u8]) -> RasterGlyph<'_
 fn text<'a>(flags: u8, glyphs: Vec<RasterGlyph<'a>>) -> DrawText<'a> {
     DrawText {
         base: base(ALL),
-        str: Pointer(GlyphString { flags, glyphs }),
+        str: Pointer(GlyphString::new(flags, glyphs)),
         back_area: Rect::default(),
         fore_brush: Brush::Solid(0x0000_00ff),
         back_brush: Brush::None,
@@ -132,7 +132,7 @@ fn one_bit_glyphs_are_masks_with_the_bottom_row_first() {
     canvas.text(&draw).unwrap();
     assert_eq!(digits(&canvas)[..3], ["000000f0", "0f0000ff", "0fff0000"]);
     draw.fore_mode = RopDescriptor::OP_XOR;
-    draw.base.clip = Clip::Rects(vec![Rect::new(0, 0, 3, 3)]);
+    draw.base.clip = Clip::Rects(Elements::of([Rect::new(0, 0, 3, 3)]));
     canvas.text(&draw).unwrap();
     assert_eq!(digits(&canvas)[..3], ["000000f0", "000000ff", "000f0000"]);
 }
