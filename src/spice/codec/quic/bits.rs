@@ -1,6 +1,8 @@
 //! The bit stream: little-endian words of 32 bits, read from the most significant bit of each.
 
-use super::model::Code;
+use std::hint::cold_path;
+
+use super::model::{Code, Family, HEAD_BITS, Word};
 
 /// Bits not yet read. Beyond the end of the data there are zeros; [`BitReader::is_overdrawn`] tells.
 #[derive(Debug, Clone)]
@@ -11,13 +13,14 @@ pub(super) struct BitReader<'a> {
     valid: u32,
     /// Zeros that were put into the window after the last word.
     padding: u64,
-    has_bad_code: bool,
+    /// All bits of all samples.
+    values: u32,
 }
 
 impl<'a> BitReader<'a> {
     pub(super) fn new(data: &'a [u8]) -> Self {
         let words = data.as_chunks::<4>().0.iter();
-        Self { words, window: 0, valid: 0, padding: 0, has_bad_code: false }
+        Self { words, window: 0, valid: 0, padding: 0, values: 0 }
     }
 
     /// Whether bits were read that the data does not have.
@@ -25,9 +28,9 @@ impl<'a> BitReader<'a> {
         self.padding > u64::from(self.valid)
     }
 
-    /// Whether a code word stood for no sample.
-    pub(super) fn has_bad_code(&self) -> bool {
-        self.has_bad_code
+    /// Whether a code word stood for none of the `samples` different ones, a power of two.
+    pub(super) fn has_bad_code(&self, samples: u32) -> bool {
+        self.values >= samples
     }
 
     /// The next 32 bits.
@@ -61,27 +64,28 @@ impl<'a> BitReader<'a> {
         u32::try_from(bits).unwrap_or(0)
     }
 
-    /// A sample of a family with `samples` different ones. A code word for none of them is remembered.
+    /// The next sample of the family. What a code word stands for beyond eight bits is remembered.
     #[inline(always)]
-    pub(super) fn sample(&mut self, code: Code, samples: u32) -> u8 {
+    pub(super) fn sample<F: Family>(&mut self, code: Code) -> u8 {
         let window = self.peek();
-        let zeros = window.leading_zeros();
-        if zeros >= u32::from(code.prefix) {
-            return self.escaped(code, samples);
-        }
-        let low_bits = u32::from(code.low_bits);
-        let length = zeros + 1 + low_bits;
-        // The leading one stands where the zeros belong.
-        let low = (window >> (32 - length)) ^ (1 << low_bits);
-        self.skip(length);
-        (zeros << low_bits | low).to_le_bytes()[0]
-    }
-
-    #[cold]
-    fn escaped(&mut self, code: Code, samples: u32) -> u8 {
-        self.skip(code.prefix.into());
-        let value = u32::from(code.escaped) + self.take(code.suffix.into());
-        self.has_bad_code |= value >= samples;
+        let (low_bits, prefix) = (u32::from(code.low_bits), u32::from(code.prefix));
+        // Where so few zeros announce an escape it is as likely as not, as in noise, and a branch would be guessed wrong every
+        // other time. With more of them it is rare.
+        let word = if prefix <= HEAD_BITS {
+            F::heads(code, window)
+        } else {
+            // No prefix has as many zeros as there are then.
+            let zeros = (window | 1).leading_zeros();
+            if zeros < prefix {
+                Word::short(zeros, low_bits)
+            } else {
+                cold_path();
+                Word::escaped(code)
+            }
+        };
+        self.skip(word.length);
+        let value = (window >> (32 - word.length)).wrapping_add(word.base);
+        self.values |= value;
         value.to_le_bytes()[0]
     }
 }

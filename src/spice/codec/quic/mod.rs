@@ -152,7 +152,7 @@ impl Rows<'_, '_> {
             produced: produced + run.column,
             left: run.left,
         })?;
-        if self.reader.has_bad_code() {
+        if self.reader.has_bad_code(F::SAMPLES) {
             return Err(CodecError::BadSample { bits: F::BITS, produced, wanted });
         }
         for (to, from) in self.out[produced..].iter_mut().zip(decoded) {

@@ -12,7 +12,19 @@ pub(super) trait Family {
     const CODES: [Code; 8];
     /// Length of the code word of each residual code, by parameter.
     const LENGTHS: &'static [[u16; 8]; 256];
+    /// What begins with these bits, by parameter; for codes whose prefixes are no longer than [`HEAD_BITS`].
+    const HEADS: &'static [[Word; 1 << HEAD_BITS]; 8];
+
+    /// The code word at the beginning of `window`.
+    #[inline(always)]
+    fn heads(code: Code, window: u32) -> Word {
+        let head = usize::try_from(window >> (32 - HEAD_BITS)).unwrap_or(0);
+        Self::HEADS[usize::from(code.low_bits & 7)][head]
+    }
 }
+
+/// Bits that tell all about a code word whose prefix is no longer.
+pub(super) const HEAD_BITS: u32 = 3;
 
 /// Samples of RGB16.
 #[derive(Debug)]
@@ -27,6 +39,7 @@ impl Family for Five {
     const SAMPLES: u32 = 32;
     const CODES: [Code; 8] = codes(5);
     const LENGTHS: &'static [[u16; 8]; 256] = &lengths(5);
+    const HEADS: &'static [[Word; 1 << HEAD_BITS]; 8] = &heads(5);
 }
 
 impl Family for Eight {
@@ -35,6 +48,7 @@ impl Family for Eight {
     const SAMPLES: u32 = 256;
     const CODES: [Code; 8] = codes(8);
     const LENGTHS: &'static [[u16; 8]; 256] = &lengths(8);
+    const HEADS: &'static [[Word; 1 << HEAD_BITS]; 8] = &heads(8);
 }
 
 /// A Golomb-Rice code whose long words are replaced by an escape.
@@ -94,6 +108,49 @@ const fn lengths(bits: u32) -> [[u16; 8]; 256] {
     lengths
 }
 
+/// How a code word is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Word {
+    /// All of its bits.
+    pub(super) length: u32,
+    /// What its bits, as a number, have to be raised by. Wraps around.
+    pub(super) base: u32,
+}
+
+impl Word {
+    /// One that begins with so many zeros and a one, which stands where the zeros belong.
+    #[inline(always)]
+    pub(super) const fn short(zeros: u32, low_bits: u32) -> Self {
+        Self { length: zeros + 1 + low_bits, base: zeros.wrapping_sub(1) << low_bits }
+    }
+
+    #[inline(always)]
+    pub(super) const fn escaped(code: Code) -> Self {
+        Self { length: code.prefix as u32 + code.suffix as u32, base: code.escaped as u32 }
+    }
+}
+
+const fn heads(bits: u32) -> [[Word; 1 << HEAD_BITS]; 8] {
+    let codes = codes(bits);
+    let mut heads = [[Word { length: 1, base: 0 }; 1 << HEAD_BITS]; 8];
+    let mut index = 0;
+    while index < 8 {
+        let mut head = 0_u32;
+        while head < 1 << HEAD_BITS {
+            let zeros = head.leading_zeros() - (u32::BITS - HEAD_BITS);
+            let code = codes[index];
+            heads[index][head as usize] = if zeros < code.prefix as u32 {
+                Word::short(zeros, code.low_bits as u32)
+            } else {
+                Word::escaped(code)
+            };
+            head += 1;
+        }
+        index += 1;
+    }
+    heads
+}
+
 /// What is known about the residuals that follow those of one size.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
@@ -147,22 +204,9 @@ impl Buckets {
 
 #[inline(always)]
 fn bucket_of<F: Family>(context: u8) -> usize {
-    /// By context.
-    static BUCKETS: [u8; 256] = {
-        let mut buckets = [7; 256];
-        let (mut bucket, mut first) = (0, 0);
-        while bucket < 7 {
-            let mut place = first;
-            while place <= 2 * first {
-                buckets[place] = bucket;
-                place += 1;
-            }
-            first = 2 * first + 1;
-            bucket += 1;
-        }
-        buckets
-    };
-    usize::from(BUCKETS[usize::from(context)]).min(F::BITS - 1)
+    // Each has twice as many as the one before.
+    let bucket = (u32::from(context) + 1).ilog2();
+    usize::try_from(bucket).unwrap_or(0).min(F::BITS - 1)
 }
 
 /// When the model learns, and how long runs are expected to be. Persists from row to row.

@@ -158,7 +158,7 @@ fn pixel<F: Family, const C: usize>(
     let (mut values, mut pixel) = ([0; C], [0; 4]);
     for channel in 0..C {
         let code = buckets[channel].code::<F>(context[channel]);
-        let value = bits.sample(code, F::SAMPLES);
+        let value = bits.sample::<F>(code);
         values[channel] = value;
         let at = place(C, channel);
         pixel[at] = residual(value).wrapping_add(expected[at]) & F::MASK;
