@@ -234,6 +234,8 @@ impl Watcher {
             self.hashes = None;
         }
         sighting.restarted |= std::mem::take(&mut self.is_put_back);
+        // It stays in the journal.
+        sighting.digest.raw_records.shrink_to_fit();
         let digest = Arc::new(sighting.digest);
         let new = new_records(self.hashes.as_ref(), &digest);
         self.hashes = Some(digest.channel_hashes);

@@ -181,7 +181,8 @@ impl ProxyUrl {
             Some((credentials, place)) => (Some(percent_decoded(credentials, offset)?), place),
             None => (None, rest),
         };
-        let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))?;
+        let place = percent_decoded(place, text.len() - place.len())?;
+        let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(&place))?;
         let port = port.map_or(Ok(Self::PORT), |port| parse_port("port", port))?;
         Ok(Self { host: host.to_owned(), port, credentials: credentials.map(Password::from) })
     }
@@ -393,7 +394,9 @@ fn host_and_port(place: &str) -> Result<(&str, Option<&str>), AddressError> {
     if host.is_empty() {
         return Err(AddressError::NoHost);
     }
-    match host.chars().find(|one| !(one.is_alphanumeric() || ".-_:%".contains(*one))) {
+    // A zone behind a numeric address, which alone has colons, begins with `%`.
+    let known = if host.contains(':') { ".-_:%" } else { ".-_" };
+    match host.chars().find(|one| !(one.is_alphanumeric() || known.contains(*one))) {
         Some(got) => Err(AddressError::HostCharacter { got }),
         None => Ok((host, port)),
     }
@@ -612,6 +615,7 @@ mod tests {
             ("spice://host:5900/console", AddressError::Path),
             ("/run/spice.sock", AddressError::Path),
             ("a host:5900", AddressError::HostCharacter { got: ' ' }),
+            ("a%host:5900", AddressError::HostCharacter { got: '%' }),
             ("ho\u{7}st:5900", AddressError::HostCharacter { got: '\u{7}' }),
             ("spice+unix://run/s", AddressError::RelativePath),
             ("spice+unix:///run/s\0", AddressError::Nul),

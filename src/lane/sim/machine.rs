@@ -49,6 +49,8 @@ impl Machine {
     ) -> io::Result<Self> {
         let serial = File::options().append(true).create(true).open(serial_log)?;
         let board = Board {
+            display: display.clone(),
+            is_shown_at_once: true,
             size: Size::new(0, 0),
             serial,
             said: String::new(),
@@ -93,7 +95,10 @@ async fn play(
     board.write_serial(BANNER);
     board.write_serial("\r\n");
     let modes = MODES.map(|(width, height)| Size::new(width, height));
-    let mut guest = Guest::boot(board, modes.to_vec(), TICKS_PER_MS);
+    let mut guest = {
+        let _picture = display.picture();
+        Guest::boot(board, modes.to_vec(), TICKS_PER_MS)
+    };
     let mut keyboard = Keyboard::default();
     let mut due = Instant::now();
     let mut hands = Hands { display, inputs, keyboard: &mut keyboard, faults };
@@ -105,7 +110,13 @@ async fn play(
         // A host that was busy makes the guest late, as it does with any machine; no time is made up for.
         due = (due + period).max(Instant::now());
         hands.type_until(tokio::time::sleep_until(due)).await;
-        match guest.poll(hands.keyboard.take()) {
+        hands.type_until(display.seen(SEEN_WITHIN)).await;
+        let flow = {
+            let _picture = display.picture();
+            guest.platform_mut().is_shown_at_once = true;
+            guest.poll(hands.keyboard.take())
+        };
+        match flow {
             Flow::Continue => {}
             flow @ (Flow::PowerOff | Flow::Reset) => {
                 hands.show(guest.platform_mut()).await;
@@ -129,7 +140,7 @@ struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    /// Shows all pictures that the guest has made, each of them for as long as it takes to be seen: a real machine needs
+    /// Shows what the guest has made beyond a first picture, each picture for as long as it takes to be seen: a real machine needs
     /// its time for drawing, too, and none of its pictures is gone before anybody could look.
     async fn show(&mut self, board: &mut Board) {
         while let Some(strokes) = board.pictures.pop_front() {
@@ -178,6 +189,9 @@ fn take(input: InputEvent, display: &ServerHandle, keyboard: &mut Keyboard, faul
 
 /// The guest's platform.
 struct Board {
+    display: ServerHandle,
+    /// Whether a first picture is being made, which needs not wait.
+    is_shown_at_once: bool,
     size: Size,
     serial: File,
     /// What was said and is not in the file yet.
@@ -211,6 +225,14 @@ impl Stroke {
 }
 
 impl Board {
+    fn make(&mut self, stroke: Stroke) {
+        if self.is_shown_at_once {
+            stroke.draw(&self.display);
+        } else {
+            self.strokes.push(stroke);
+        }
+    }
+
     fn flush_serial(&mut self) -> io::Result<()> {
         if self.said.is_empty() {
             return Ok(());
@@ -247,7 +269,7 @@ impl Platform for Board {
     fn set_mode(&mut self, index: usize) {
         let Some(&(width, height)) = MODES.get(index) else { return };
         self.size = Size::new(width, height);
-        self.strokes.push(Stroke::Mode(self.size));
+        self.make(Stroke::Mode(self.size));
     }
 
     fn present(&mut self, piece: Frame<'_>, x: u32, y: u32) {
@@ -256,11 +278,13 @@ impl Platform for Board {
         for row in 0..piece.height() {
             pixels.extend_from_slice(piece.row(row, 0..width));
         }
-        self.strokes.push(Stroke::Piece { x, y, width, pixels });
+        self.make(Stroke::Piece { x, y, width, pixels });
     }
 
     fn finish_picture(&mut self) {
-        self.pictures.push_back(std::mem::take(&mut self.strokes));
+        if !std::mem::take(&mut self.is_shown_at_once) {
+            self.pictures.push_back(std::mem::take(&mut self.strokes));
+        }
     }
 
     fn write_serial(&mut self, text: &str) {

@@ -42,10 +42,7 @@ impl Encoder {
     /// the memory of this side.
     pub fn new(window_pixels: u32) -> Self {
         let window_pixels = usize::try_from(window_pixels).unwrap_or(usize::MAX).min(MOST_WINDOW_PIXELS);
-        let nowhere = Place { image: u64::MAX, at: 0 };
-        // Without a window nothing is ever looked for.
-        let seen = vec![nowhere; if window_pixels == 0 { 0 } else { 1 << BITS }];
-        Self { window_pixels, next: 0, images: VecDeque::new(), held_pixels: 0, seen }
+        Self { window_pixels, next: 0, images: VecDeque::new(), held_pixels: 0, seen: Vec::new() }
     }
 
     /// Encodes rows of `width` pixels of four bytes (blue, green, red and one that is ignored), from the top, as a stream
@@ -56,6 +53,10 @@ impl Encoder {
             pixels.chunks_exact(4).map(|p| u32::from_le_bytes([p[0], p[1], p[2], 0])).collect();
         if image.len() > self.window_pixels || image.is_empty() {
             return None;
+        }
+        if self.seen.is_empty() {
+            // Most servers never get here, so it is not made before.
+            self.seen = vec![Place { image: u64::MAX, at: 0 }; 1 << BITS];
         }
         // What has to go for this image is not referred to any more, so the client never holds too much.
         let room = self.window_pixels - image.len();

@@ -206,6 +206,8 @@ struct Outbox {
 impl Outbox {
     /// The last frame may go beyond it.
     const MOST_BYTES: usize = 512 * 1024;
+    /// Of memory, while there is nothing to send.
+    const KEPT_BYTES: usize = 32 * 1024;
 
     fn fill(&mut self, peer: &mut dyn Peer, room: usize, peers_now: Instant, now: Instant) {
         while self.pending().len() < room
@@ -256,7 +258,8 @@ impl Outbox {
         while self.frames.pop_front_if(|(end, _)| *end <= self.sent).is_some() {}
         if self.pending().is_empty() {
             self.bytes.clear();
-            self.bytes.shrink_to(Self::MOST_BYTES);
+            // A whole screen is sent once; what follows is small.
+            self.bytes.shrink_to(Self::KEPT_BYTES);
             self.sent = 0;
         }
     }

@@ -100,6 +100,8 @@ struct State {
     is_drawing: bool,
     /// How many pictures were made.
     pictures: u64,
+    /// Whether anything was drawn since the last one.
+    is_changed: bool,
     viewers: BTreeMap<ViewerId, Viewer>,
     viewers_so_far: u64,
     /// Of those who wait until the last picture was seen.
@@ -158,6 +160,7 @@ impl Stage {
         state.generations += 1;
         let generation = state.generations;
         state.screen = Some(Screen { width, height, generation, pixels: vec![0; pixels * 4] });
+        state.is_changed = true;
         state.flips.retain(|flip| !flip.once);
         state.viewers.values_mut().for_each(|viewer| viewer.damage.clear());
         Ok(())
@@ -183,7 +186,9 @@ impl Stage {
     pub(super) fn end_drawing(&self) {
         let mut state = self.lock();
         state.is_drawing = false;
-        state.pictures += 1;
+        if std::mem::take(&mut state.is_changed) {
+            state.pictures += 1;
+        }
     }
 
     /// Whether all viewers have confirmed the last picture, apart from those that were left behind.
@@ -248,6 +253,7 @@ impl Stage {
             row[bytes_of(x)..bytes_of(right)].copy_from_slice(new);
         }
         let rect = rect(x, y, width, height);
+        state.is_changed = true;
         state.flips.retain(|flip| !flip.once || rect.intersect(&flip.rect()).is_empty());
         state.viewers.values_mut().for_each(|viewer| viewer.damage.add(rect));
         Ok(!state.is_drawing)
