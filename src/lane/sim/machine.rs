@@ -99,9 +99,8 @@ async fn play(
         let _picture = display.picture();
         Guest::boot(board, modes.to_vec(), TICKS_PER_MS)
     };
-    let mut keyboard = Keyboard::default();
+    let mut hands = Hands { display, inputs, keyboard: Keyboard::default(), faults };
     let mut due = Instant::now();
-    let mut hands = Hands { display, inputs, keyboard: &mut keyboard, faults };
     loop {
         hands.show(guest.platform_mut()).await;
         if let Err(error) = guest.platform_mut().flush_serial() {
@@ -135,13 +134,13 @@ async fn play(
 struct Hands<'a> {
     display: &'a ServerHandle,
     inputs: &'a mut mpsc::Receiver<ServerEvent>,
-    keyboard: &'a mut Keyboard,
+    keyboard: Keyboard,
     faults: &'a Faults,
 }
 
 impl Hands<'_> {
-    /// Shows what the guest has made beyond a first picture, each picture for as long as it takes to be seen: a real machine needs
-    /// its time for drawing, too, and none of its pictures is gone before anybody could look.
+    /// Shows what the guest has made beyond a first picture, each picture for as long as it takes to be seen: a real
+    /// machine needs its time for drawing, too, and none of its pictures is gone before anybody could look.
     async fn show(&mut self, board: &mut Board) {
         while let Some(strokes) = board.pictures.pop_front() {
             let display = self.display;
@@ -160,7 +159,7 @@ impl Hands<'_> {
                 biased;
                 Some(event) = self.inputs.recv(), if !self.keyboard.is_full() => {
                     if let ServerEvent::Input { input, .. } = event {
-                        take(input, self.display, self.keyboard, self.faults);
+                        take(input, self.display, &mut self.keyboard, self.faults);
                     }
                 }
                 () = &mut happened => return,
