@@ -1,8 +1,9 @@
 //! A SPICE server: one screen, one pointer, a keyboard and a mouse, for any number of clients at once.
 //!
 //! [`serve`] listens and returns a [`ServerHandle`], through which its owner shows pixels, and the events of what clients
-//! type. It knows nothing of lanes, guests or scripts. The owner never waits for a client: pixels are taken off the screen
-//! when a client has room for them, so a slow one misses what was painted over meanwhile, and a stalled one is dropped.
+//! type. It knows nothing of lanes, guests or scripts. Drawing never waits for a client: pixels are taken off the screen
+//! when a client has room for them, so a slow one misses what was painted over meanwhile, and a stalled one is dropped. An
+//! owner that wants every picture to be seen waits between them, for a while: [`ServerHandle::seen`].
 //!
 //! - `link`, `key`: the handshake, the server's own key and tickets.
 //! - `peer`: one state machine per channel, pure; `stage` and `damage`: what is shown, and who has seen it, pure.
