@@ -13,6 +13,7 @@
 //! - [`console`]: keyboard in, surfaces and events out.
 //! - [`journal`]: everything observed or done during an attempt, in one order.
 //! - [`spice`]: the SPICE client.
+//! - [`control`]: consoles over a unix socket, for programs in any language.
 //! - [`near`]: "did you mean", for everybody.
 //! - [`fuzzing`]: what fuzzers feed bytes to, above all of these.
 //!
@@ -20,6 +21,7 @@
 
 pub mod cli;
 pub mod console;
+pub mod control;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod journal;
