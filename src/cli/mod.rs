@@ -11,6 +11,7 @@ mod lane;
 mod logging;
 mod replay;
 mod run;
+mod serve;
 
 use std::io::IsTerminal as _;
 
@@ -38,6 +39,7 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {

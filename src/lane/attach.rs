@@ -26,8 +26,8 @@ use super::readiness::{Vigil, pass};
 use super::serial::{self, SerialError};
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_qmp, pump_serial};
 use super::unix_socket;
-use crate::console::Console;
 use crate::console::spice::SpiceConsole;
+use crate::console::{Console, ConsoleListener};
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
 use crate::spice::{
@@ -40,6 +40,15 @@ pub struct AttachedLane {
     handle: LaneHandle,
     parts: Parts,
     journal: Journal,
+}
+
+/// Who takes note of a console besides the journal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Observers<'a> {
+    /// Where it is recorded.
+    pub recorder: Option<&'a Recorder>,
+    /// Who hears what it tells.
+    pub listener: Option<&'a Arc<dyn ConsoleListener>>,
 }
 
 /// What a run remembers from one attempt to the next.
@@ -77,22 +86,22 @@ impl AttachedLane {
         journal: &Journal,
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
-        Self::up_recorded(settings, memory, journal, cancel, None).await
+        Self::up_observed(settings, memory, journal, cancel, Observers::default()).await
     }
 
-    /// As [`AttachedLane::up`], with a recording of the console.
+    /// As [`AttachedLane::up`], with others who take note of the console.
     ///
     /// # Errors
     /// See [`AttachError`] and [`LaneError`].
-    pub async fn up_recorded(
+    pub async fn up_observed(
         settings: &AttachSettings,
         memory: &mut AttachMemory,
         journal: &Journal,
         cancel: &CancellationToken,
-        recorder: Option<&Recorder>,
+        observers: Observers<'_>,
     ) -> Result<Self, LaneError> {
         let mut parts = Parts::default();
-        let bringing = bring_up(settings, memory, journal, &mut parts, recorder);
+        let bringing = bring_up(settings, memory, journal, &mut parts, observers);
         let up = cancel.run_until_cancelled(bringing).await.unwrap_or(Err(LaneError::Cancelled));
         match up {
             Ok(handle) => Ok(Self { handle, parts, journal: journal.clone() }),
@@ -120,8 +129,9 @@ async fn bring_up(
     memory: &mut AttachMemory,
     journal: &Journal,
     parts: &mut Parts,
-    recorder: Option<&Recorder>,
+    observers: Observers<'_>,
 ) -> Result<LaneHandle, LaneError> {
+    let Observers { recorder, listener } = observers;
     state(journal, "starting", Some(settings.name.clone()));
     let console = match &*settings.consoles {
         [] => None,
@@ -156,7 +166,8 @@ async fn bring_up(
         let (console, events) =
             SpiceConsole::connect(options).await.map_err(|source| AttachError::Console { origin, source })?;
         let console = Arc::clone(parts.console.insert(console)) as Arc<dyn Console>;
-        parts.pumps.console = Some(oracle_watch::spawn(console, events, journal.clone(), settings.digest));
+        parts.pumps.console =
+            Some(oracle_watch::spawn(console, events, journal.clone(), settings.digest, listener.cloned()));
     }
 
     let (ended_sender, ended) = watch::channel(None);

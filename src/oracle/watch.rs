@@ -12,21 +12,26 @@ use visual_digest::ChannelHashes;
 use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
 use super::records::new_records;
 use crate::console::agent::{AgentEvent, Selection, capability_names, hash};
-use crate::console::{Area, Console, ConsoleEvent, LockLights};
+use crate::console::{Area, Console, ConsoleEvent, ConsoleListener, LockLights};
 use crate::journal::{Body, Cursor, Event, Journal, Source};
 
 /// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
-/// also searched for a digest.
+/// also searched for a digest. The listener, if there is one, hears all of it as it happens.
 pub fn spawn(
     console: Arc<dyn Console>,
     events: mpsc::UnboundedReceiver<ConsoleEvent>,
     journal: Journal,
     has_digest: bool,
+    listener: Option<Arc<dyn ConsoleListener>>,
 ) -> JoinHandle<()> {
     let digest = has_digest.then(DigestWatch::new);
+    if let Some(listener) = &listener {
+        listener.handle_console(&console);
+    }
     let watcher = Watcher {
         console,
         journal,
+        listener,
         digest,
         hashes: None,
         lane_cursor: Cursor::default(),
@@ -44,6 +49,7 @@ pub fn spawn(
 struct Watcher {
     console: Arc<dyn Console>,
     journal: Journal,
+    listener: Option<Arc<dyn ConsoleListener>>,
     digest: Option<DigestWatch>,
     /// Of the digest before, within the same boot.
     hashes: Option<ChannelHashes>,
@@ -117,10 +123,13 @@ impl Watcher {
 
     /// Returns the changed part of the screen.
     fn handle_event(&mut self, event: ConsoleEvent) -> Option<Area> {
+        if let Some(listener) = &self.listener {
+            listener.handle_event(&event);
+        }
         let body = match event {
-            ConsoleEvent::Drawn { surface_id, primary, area, batch, .. } => {
+            ConsoleEvent::Drawn { surface_id, primary, area, draws, batch, .. } => {
                 self.batch = batch;
-                self.note_draw(surface_id, area);
+                self.note_draw(surface_id, area, draws);
                 return primary.then_some(area);
             }
             ConsoleEvent::SurfaceCreated { surface_id, primary, width, height } => {
@@ -134,6 +143,8 @@ impl Watcher {
                 self.flush_draws(|_, _| true);
                 Body::SurfaceDestroyed { surface_id }
             }
+            // What measures is no evidence.
+            ConsoleEvent::Pinged { .. } | ConsoleEvent::InputRoundTrip { .. } => return None,
             ConsoleEvent::Connected { channels } => Body::ConsoleConnected { channels },
             ConsoleEvent::Lights(LockLights { caps, num, scroll }) => {
                 self.journal.append(Source::Keyboard, Body::KeyboardLeds { caps, num, scroll });
@@ -153,10 +164,10 @@ impl Watcher {
         None
     }
 
-    fn note_draw(&mut self, surface_id: u32, area: Area) {
+    fn note_draw(&mut self, surface_id: u32, area: Area, count: u32) {
         let new = || Draws { count: 0, area, due: Instant::now() + COALESCE };
         let draws = self.draws.entry(surface_id).or_insert_with(new);
-        draws.count = draws.count.saturating_add(1);
+        draws.count = draws.count.saturating_add(count);
         draws.area = draws.area.union(area);
     }
 
@@ -230,6 +241,9 @@ impl Watcher {
     }
 
     fn note_sighting(&mut self, mut sighting: Sighting) {
+        if let Some(listener) = &self.listener {
+            listener.handle_digest(&sighting.digest);
+        }
         if sighting.restarted {
             self.hashes = None;
         }
