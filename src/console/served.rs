@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
-use visual_digest::Digest;
 
 use super::agent::{AgentEvent, ClipboardKind, Selection};
 use super::layout::US;
@@ -20,6 +19,7 @@ use crate::control::protocol::{
     StatusResult, StreamStats, SurfaceInfo,
 };
 use crate::control::server::{CLIPBOARD_LIMIT, Desk, Hub, Paste, Picture};
+use crate::journal::ObservedDigest;
 
 /// A console that is offered on a control socket. A clone is another handle.
 #[derive(Debug, Clone)]
@@ -204,7 +204,7 @@ impl ConsoleListener for ServedConsole {
         }
     }
 
-    fn handle_digest(&self, digest: &Digest) {
+    fn handle_digest(&self, digest: &ObservedDigest) {
         let before = self.state().frame_counter.replace(digest.frame_counter);
         if before == Some(digest.frame_counter) {
             return;
@@ -289,6 +289,8 @@ impl Desk for ServedConsole {
         let wanted = |facts: &&SurfaceFacts| surface_id.is_none_or(|id| facts.surface_id == id);
         let mut copy = None;
         if let (Some(console), Some(surface)) = (&console, surfaces.iter().find(wanted)) {
+            // A console may have to fetch its picture first.
+            tokio::runtime::Handle::current().block_on(console.refreshed());
             console.with_surface(surface, &mut |frame| copy = Some(Screenshot::of(frame)));
         }
         let Some(shot) = copy else {

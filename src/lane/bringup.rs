@@ -29,7 +29,7 @@ use super::warm::{SaveError, SavedMachine, Seen, Staging, migrate};
 use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleEvent, ConsoleListener};
 use crate::journal::{Body, Journal, Source};
-use crate::oracle::watch as oracle_watch;
+use crate::oracle::watch::{self as oracle_watch, Digests};
 use crate::spice::{Compression, Endpoint, Password, Recorder, SessionOptions};
 
 /// A machine that we started. Dropping it kills it; [`Lane::down`] takes it down in order.
@@ -329,11 +329,12 @@ fn spawn_console(
     listener: Option<&Arc<dyn ConsoleListener>>,
 ) -> JoinHandle<()> {
     let has_digest = plan.capabilities.contains(&Capability::Digest);
+    let digests = if has_digest { Digests::OnScreen } else { Digests::Ignored };
     oracle_watch::spawn(
         Arc::clone(console) as Arc<dyn Console>,
         events,
         journal.clone(),
-        has_digest,
+        digests,
         listener.cloned(),
     )
 }

@@ -39,7 +39,13 @@ fn measure(report: &Report, band: u32) -> Samples {
     let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watcher = {
         let _inside = runtime.enter();
-        watch::spawn(Arc::clone(&console) as Arc<dyn Console>, receiver, journal.clone(), true, None)
+        watch::spawn(
+            Arc::clone(&console) as Arc<dyn Console>,
+            receiver,
+            journal.clone(),
+            watch::Digests::OnScreen,
+            None,
+        )
     };
     let play = Play::new(
         "t.keyboard:down('a')

@@ -35,7 +35,7 @@ use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_serial};
 use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleListener};
 use crate::journal::{Body, Journal, Source};
-use crate::oracle::watch as oracle_watch;
+use crate::oracle::watch::{self as oracle_watch, Digests};
 use crate::spice::server::{Encoding, ServerOptions, serve};
 use crate::spice::{Compression, Endpoint, Recorder, SessionOptions};
 
@@ -149,7 +149,7 @@ async fn bring_up(
         .map_err(|source| LaneError::Prepare { path: folder.join(SERIAL_LOG), source })?;
     let watched = Arc::clone(&console) as Arc<dyn Console>;
     parts.pumps.console =
-        Some(oracle_watch::spawn(watched, events, journal.clone(), true, listener.cloned()));
+        Some(oracle_watch::spawn(watched, events, journal.clone(), Digests::OnScreen, listener.cloned()));
     if !is_joinable {
         // A name that is gone cannot be left behind, whatever kills us.
         remove(&parts.socket)?;
