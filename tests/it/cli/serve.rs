@@ -20,7 +20,8 @@ fn lab(lab: Lab) -> Lab {
     std::fs::create_dir(lab.path("logs")).unwrap();
     let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let read = |name: &str| std::fs::read_to_string(profiles.join(name)).unwrap();
-    lab.file("lanes/attached.toml", &read("lanes/attached.toml")).file("canonical.lua", &read("canonical.lua"))
+    lab.file("lanes/attached.toml", &read("lanes/attached.toml"))
+        .file("canonical.lua", &read("canonical.lua"))
 }
 
 /// A server. Dropping it kills it.
@@ -43,7 +44,8 @@ impl Server {
     }
 
     fn start(lab: &Lab, arguments: &[&str]) -> Self {
-        let all: Vec<&str> = ["serve", "--control-socket", SOCKET].into_iter().chain(arguments.iter().copied()).collect();
+        let all: Vec<&str> =
+            ["serve", "--control-socket", SOCKET].into_iter().chain(arguments.iter().copied()).collect();
         Self { child: lab.command(&all).into_command().spawn().unwrap(), socket: lab.path(SOCKET) }
     }
 
@@ -109,7 +111,9 @@ fn run_canonical(lab: &Lab, socket: &Path) {
     let run = lab.command(&["run", "canonical.lua", "--lane", "attached"]);
     let run = run.env("BACKSTAFF_CONTROL_SOCKET", socket).env("BACKSTAFF_SERIAL_LOG", lab.path(SERIAL));
     let finished = run.run();
-    let _ = finished.exits_with(0).says(&["PASS  boots, accepts the paste and parks", "1 passed, 0 failed, 0 skipped"]);
+    let _ = finished
+        .exits_with(0)
+        .says(&["PASS  boots, accepts the paste and parks", "1 passed, 0 failed, 0 skipped"]);
 }
 
 #[test]
@@ -123,7 +127,9 @@ fn the_canonical_scenario_passes_through_a_socket_on_a_simulated_lane() {
 
 #[test]
 fn the_canonical_scenario_passes_through_a_socket_on_qemu() {
-    let Some(guest) = Lab::with_guest("the_canonical_scenario_passes_through_a_socket_on_qemu") else { return };
+    let Some(guest) = Lab::with_guest("the_canonical_scenario_passes_through_a_socket_on_qemu") else {
+        return;
+    };
     let lab = lab(guest);
     let mut server = Server::up(&lab, &["--lane", "sextant", "--serial-log", SERIAL]);
     run_canonical(&lab, &server.socket);
@@ -135,7 +141,9 @@ fn the_canonical_scenario_passes_through_a_socket_on_qemu() {
 #[ignore = "needs the published client `ryll`; the variable RYLL names the program"]
 fn the_canonical_scenario_passes_through_the_published_client() {
     let ryll = std::env::var_os("RYLL").expect("RYLL names the program");
-    let Some(guest) = Lab::with_guest("the_canonical_scenario_passes_through_the_published_client") else { return };
+    let Some(guest) = Lab::with_guest("the_canonical_scenario_passes_through_the_published_client") else {
+        return;
+    };
     let port = free_port();
     let profile = std::fs::read_to_string(guest.path("lanes/sextant.toml")).unwrap();
     let profile = profile.replace("transport = \"unix\"", &format!("transport = \"tcp\"\nport = {port}"));
@@ -158,7 +166,9 @@ fn the_canonical_scenario_passes_through_the_published_client() {
     let run = lab.command(&["run", "canonical.lua", "--lane", "attached"]);
     let run = run.env("BACKSTAFF_CONTROL_SOCKET", &socket).env("BACKSTAFF_SERIAL_LOG", serial);
     let finished = run.run();
-    let _ = finished.exits_with(0).says(&["PASS  boots, accepts the paste and parks", "1 passed, 0 failed, 0 skipped"]);
+    let _ = finished
+        .exits_with(0)
+        .says(&["PASS  boots, accepts the paste and parks", "1 passed, 0 failed, 0 skipped"]);
     assert!(client.0.wait().unwrap().success());
     assert!(machine.0.wait().unwrap().success());
 }
@@ -192,7 +202,9 @@ fn a_client_sees_the_end_of_the_guest_and_the_name_is_gone_by_then() {
     let mut server = Server::up(&lab, &["--lane", "sim"]);
     let mut client = server.client();
     client.ask("subscribe", json!({ "events": ["digest_updated", "paste_completed"] }));
-    let press = |client: &mut Client, code: u16| client.ask("send_key", json!({ "scancode": code, "state": "press" }));
+    let press = |client: &mut Client, code: u16| {
+        client.ask("send_key", json!({ "scancode": code, "state": "press" }))
+    };
     press(&mut client, 0x1C);
     // Three wrong answers end the guest.
     let is_row = |data: &Value, row: u64| data["events"].to_string().contains(&format!("\"row\":{row},"));
@@ -267,16 +279,27 @@ fn what_cannot_be_served_is_said_with_its_remedy_and_leaves_no_name() {
     };
     let long = "x".repeat(120);
     let long = format!("logs/{long}");
-    let _ = run(&["--control-socket", "logs/letter"]).exits_with(2).says(&["is no socket", "hint: it is left as it is"]);
+    let _ = run(&["--control-socket", "logs/letter"])
+        .exits_with(2)
+        .says(&["is no socket", "hint: it is left as it is"]);
     assert_eq!(std::fs::read_to_string(lab.path("logs/letter")).unwrap(), "dear reader");
-    let _ = run(&["--control-socket", "logs/no/c"]).exits_with(2).says(&["make a socket at", "hint: make its folder first"]);
-    let _ = run(&["--control-socket", &long]).exits_with(2).says(&["at most 107", "hint: name a shorter one"]);
+    let _ = run(&["--control-socket", "logs/no/c"])
+        .exits_with(2)
+        .says(&["make a socket at", "hint: make its folder first"]);
+    let _ =
+        run(&["--control-socket", &long]).exits_with(2).says(&["at most 107", "hint: name a shorter one"]);
     let _ = run(&["--lane", "sim"]).exits_with(2).says(&["--control-socket <PATH>"]);
-    let _ = run(&["--control-socket", SOCKET, "--lane", "smi"]).exits_with(3).says(&["did you mean \"sim\"?"]);
-    let _ = run(&["--control-socket", SOCKET, "--lane", "attached"]).exits_with(2).says(&["attached to no machine"]);
+    let _ =
+        run(&["--control-socket", SOCKET, "--lane", "smi"]).exits_with(3).says(&["did you mean \"sim\"?"]);
+    let _ = run(&["--control-socket", SOCKET, "--lane", "attached"])
+        .exits_with(2)
+        .says(&["attached to no machine"]);
     let refused = run(&["--control-socket", SOCKET, "--spice", "spice+unix:///nowhere"]);
-    let _ = refused.exits_with(1).says(&["open the console that --spice names", "hint: is the machine running"]);
-    let _ = run(&["--control-socket", SOCKET, "--spice", "localhost"]).exits_with(1).says(&["--spice is no address", "hint: "]);
+    let _ =
+        refused.exits_with(1).says(&["open the console that --spice names", "hint: is the machine running"]);
+    let _ = run(&["--control-socket", SOCKET, "--spice", "localhost"])
+        .exits_with(1)
+        .says(&["--spice is no address", "hint: "]);
     let _ = run(&["--control-socket", SOCKET, "--vv", "no.vv"]).exits_with(1).says(&["no.vv", "--vv"]);
     let both = run(&["--control-socket", SOCKET, "--vv", "a", "--serial-log", SERIAL]);
     let _ = both.exits_with(2).says(&["cannot be used with"]);
