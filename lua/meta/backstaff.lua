@@ -399,11 +399,11 @@ function Mouse:scroll(notches) end
 ---One refresh of the digest.
 ---@class backstaff.DigestFrame
 ---@field frame_counter integer  Which refresh since boot, from 1.
----@field channel_hashes backstaff.ChannelHashes
+---@field channel_hashes? backstaff.ChannelHashes  Absent where a control socket does not tell them.
 ---@field raw_records backstaff.DigestRecord[]  The newest records that fit, oldest first.
 ---@field unknown_records backstaff.UnknownRecord[]
 ---@field framebuffer_hash integer  CRC32C of the screen around the digest, as the guest says.
----@field framebuffer? "matches"|"unsettled"  From `wait_for` only: whether the screen had that hash already.
+---@field framebuffer? "matches"|"unsettled"|"unknown"  From `wait_for` only: whether the screen had that hash already.
 
 ---The digests on the screen.
 ---@class backstaff.Digest

@@ -484,12 +484,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What a console wants to be told.
-const WANTED: [EventKind; 4] = [
-    EventKind::DigestUpdated,
-    EventKind::SurfaceDrawn,
-    EventKind::AgentConnected,
-    EventKind::ClipboardChanged,
-];
+const WANTED: [EventKind; 2] = [EventKind::DigestUpdated, EventKind::SurfaceDrawn];
 /// The first protocol that encodes extended keys as they should be.
 const EXTENDED_KEYS: Version = Version { major: 1, minor: 2 };
 /// Of a scancode, in the low byte.

@@ -638,8 +638,9 @@ async fn write(
             return;
         }
     }
-    let _ = writer.shutdown().await;
+    // Said first: a server that closes at once does so because of us.
     left.send_replace(true);
+    let _ = writer.shutdown().await;
 }
 
 /// Connects, also where the path is longer than an address: through a descriptor of the folder then.

@@ -267,7 +267,14 @@ impl AttachSettings {
             | Capability::Keyboard
             | Capability::Mouse
             | Capability::Screen => {
-                format!("set {SPICE} or {VV}, or `spice` or `vv` under `[attach]` in the profile")
+                let or_control = "`spice`, `vv` or `control_socket` under `[attach]` in the profile";
+                match missing {
+                    // The socket of somebody's client carries these.
+                    Capability::Digest | Capability::Keyboard | Capability::Screen => {
+                        format!("set {SPICE}, {VV} or {CONTROL_SOCKET}, or {or_control}")
+                    }
+                    _ => format!("set {SPICE} or {VV}, or `spice` or `vv` under `[attach]` in the profile"),
+                }
             }
             Capability::Serial => {
                 format!("set {SERIAL_LOG}, or `serial_log` under `[attach]` in the profile")
@@ -381,8 +388,8 @@ mod tests {
         assert!(settings.capabilities().is_empty() && settings.gates.is_empty());
         assert_eq!(
             settings.why_not(&BTreeSet::new()).unwrap(),
-            "lane \"theirs\" is attached to no machine: set BACKSTAFF_SPICE or BACKSTAFF_VV, or `spice` or `vv` under \
-             `[attach]` in the profile"
+            "lane \"theirs\" is attached to no machine: set BACKSTAFF_SPICE, BACKSTAFF_VV or BACKSTAFF_CONTROL_SOCKET, or \
+             `spice`, `vv` or `control_socket` under `[attach]` in the profile"
         );
     }
 
@@ -400,6 +407,17 @@ mod tests {
         let without = AttachProfile { digest: false, ..profile() };
         let settings = AttachSettings::resolve(&without, &environment(&[(SPICE, "h:1")]));
         assert!(settings.why_not(&BTreeSet::from([Capability::Digest])).unwrap().contains("`digest = true`"));
+    }
+
+    #[test]
+    fn a_control_socket_carries_keys_and_pictures_but_no_mouse() {
+        let profile = AttachProfile { agent: true, ..profile() };
+        let settings = AttachSettings::resolve(&profile, &environment(&[(CONTROL_SOCKET, "c.sock")]));
+        let names: Vec<&str> = settings.capabilities().iter().map(|one| one.name()).collect();
+        assert_eq!(names, ["digest", "keyboard", "screen"]);
+        assert_eq!(settings.gates.len(), 2);
+        let why_not = settings.why_not(&BTreeSet::from([Capability::Mouse])).unwrap();
+        assert!(why_not.contains("mouse: a control socket carries none"), "{why_not}");
     }
 
     #[test]

@@ -274,7 +274,7 @@ async fn what_is_configured_and_does_not_work_is_named_with_its_remedy() {
         (only(qmp, "dead.sock"), "attach to QMP at", "-qmp unix:PATH"),
         (only(qmp, "none.sock"), "No such file", "-qmp unix:PATH"),
         (two, "both say where the console is", "unset one"),
-        (control, "cannot attach through one yet", "BACKSTAFF_SPICE or BACKSTAFF_VV"),
+        (control, "BACKSTAFF_TEST and BACKSTAFF_TEST both say where the console is", "unset one"),
         (two_passwords, "both say what the ticket is", "unset one"),
     ];
     for (settings, wanted, remedy) in cases {

@@ -58,7 +58,8 @@ fn a_lane_that_is_attached_to_nothing_skips_everything_and_says_which_variable_w
         .file("b.lua", "scenario('log', { needs = { 'serial' } }, function(t) end)");
     let _ = lab.run(&["run", ".", "--lane", "attached"]).exits_with(77).says(&[
         "SKIP  any",
-        "lane \"attached\" is attached to no machine: set BACKSTAFF_SPICE or BACKSTAFF_VV, or `spice` or `vv` under",
+        "lane \"attached\" is attached to no machine: set BACKSTAFF_SPICE, BACKSTAFF_VV or BACKSTAFF_CONTROL_SOCKET, or",
+        "`spice`, `vv` or `control_socket` under",
         "SKIP  keys",
         "BACKSTAFF_SPICE",
         "SKIP  log",
@@ -95,8 +96,8 @@ fn what_is_set_and_broken_fails_the_lane_with_the_remedy() {
         (&[("BACKSTAFF_QMP", "none.sock")], "attach to QMP at \"none.sock\" (BACKSTAFF_QMP)", "-qmp unix:"),
         (
             &[("BACKSTAFF_CONTROL_SOCKET", "c.sock")],
-            "BACKSTAFF_CONTROL_SOCKET names a control socket, and this version cannot attach through one yet",
-            "BACKSTAFF_SPICE or BACKSTAFF_VV",
+            "attach to the control socket that BACKSTAFF_CONTROL_SOCKET names: no socket at c.sock",
+            "is the server running?",
         ),
         (
             &[("BACKSTAFF_SPICE", "h:1"), ("BACKSTAFF_VV", "empty.vv")],
