@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod console;
+mod control;
 mod digest;
 mod fuzz;
 mod guest;

@@ -1,0 +1,2 @@
+//! Integration tests of `backstaff::control`.
+mod conformance;
