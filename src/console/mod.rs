@@ -1,10 +1,12 @@
 //! Keyboard in, surfaces and events out: what a scenario sees of a machine's console, whoever carries it.
 //!
-//! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`keyboard`] knows keys,
+//! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`control`] over the control socket of
+//! somebody's client, [`keyboard`] knows keys,
 //! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them, [`evidence`] is what a console tells
 //! beside pixels, [`agent`] the way to a guest's agent. Nothing here judges what is on the screen.
 
 pub mod agent;
+pub mod control;
 pub mod evidence;
 pub mod keyboard;
 pub mod layout;
@@ -21,6 +23,7 @@ use std::time::Instant;
 
 use visual_digest::Frame;
 
+use crate::journal::ObservedDigest;
 use agent::AgentEvent;
 pub use agent::GuestAgent;
 pub use evidence::{Head, LockLights, Pointer, PointerShape, Sound, Traffic};
@@ -57,6 +60,12 @@ pub trait Console: Send + Sync {
     /// Shows the primary surface as it is now. Returns false when there is none. No draw happens meanwhile, so
     /// `look` must be short.
     fn with_screen(&self, look: &mut dyn FnMut(Frame<'_>)) -> bool;
+
+    /// Resolves when [`with_screen`](Self::with_screen) shows what the machine shows now, as far as this can be had. A console
+    /// that holds the pixels itself has nothing to do; one that asks for them asks now.
+    fn refreshed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// The screen was looked at after every [`ConsoleEvent::Drawn`] up to this batch, and will be: what is drawn next waits
     /// for that, though not for long. `None`: nobody looks any more.
@@ -152,6 +161,8 @@ pub enum ConsoleEvent {
         /// See [`Console::look_up_to`].
         batch: u64,
     },
+    /// A digest came that the console read from the screen itself.
+    Digest(ObservedDigest),
     /// The guest's lock lights are like this from now on.
     Lights(LockLights),
     /// The guest's agent came, went, or said something.
@@ -215,6 +226,12 @@ pub enum ConsoleError {
     #[error("the console is closed: {reason}")]
     Closed {
         /// Why, as far as known.
+        reason: String,
+    },
+    /// It cannot do that, or did not do it.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
         reason: String,
     },
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use visual_digest::{ChannelHashes, Digest, Record};
+use visual_digest::{ChannelHashes, Digest, Record, UnknownRecord};
 
 /// One entry of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +21,36 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub body: Body,
+}
+
+/// A digest as far as a console tells it. One that was read from the screen has everything; a control socket tells no
+/// channel hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedDigest {
+    /// Which refresh since boot, from 1.
+    pub frame_counter: u32,
+    /// One hash per channel over everything since boot, if they were told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub channel_hashes: Option<ChannelHashes>,
+    /// The newest records, oldest first.
+    pub raw_records: Vec<Record>,
+    /// Records of kinds this version does not know, if they were told.
+    pub unknown_records: Vec<UnknownRecord>,
+    /// What the digest says of the screen around it.
+    pub framebuffer_hash: u32,
+}
+
+impl From<Digest> for ObservedDigest {
+    fn from(digest: Digest) -> Self {
+        let Digest { frame_counter, channel_hashes, raw_records, unknown_records, framebuffer_hash } = digest;
+        Self {
+            frame_counter,
+            channel_hashes: Some(channel_hashes),
+            raw_records,
+            unknown_records,
+            framebuffer_hash,
+        }
+    }
 }
 
 /// The streams. Waits keep one cursor per stream.
@@ -236,8 +266,9 @@ pub enum Body {
     DigestUpdated {
         /// The digest as it was on the screen.
         #[serde(flatten)]
-        digest: Arc<Digest>,
-        /// `matches`, `differs`, or `unsettled` while draws were still arriving.
+        digest: Arc<ObservedDigest>,
+        /// `matches`, `differs`, `unsettled` while draws were still arriving, or `unknown` when the console told the digest
+        /// and nobody looked at the pixels.
         framebuffer: String,
         /// How many of `raw_records`, from the end, were not in an earlier digest.
         new_records: usize,

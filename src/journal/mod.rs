@@ -11,5 +11,5 @@ pub mod matching;
 pub mod ndjson;
 mod store;
 
-pub use event::{Body, Event, Source};
+pub use event::{Body, Event, ObservedDigest, Source};
 pub use store::{Cursor, Journal, STREAM_LIMIT};

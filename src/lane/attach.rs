@@ -7,7 +7,6 @@
 //! matter, because there is no process to ask: see [`Watch`].
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt as _;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::attach_console::{AttachedConsole, Carrier};
 use super::attach_error::AttachError;
 use super::attach_settings::{AttachSettings, Configured, ConsoleSource, Origin, PasswordSource};
 use super::bringup::state;
@@ -26,8 +26,8 @@ use super::readiness::{Vigil, pass};
 use super::serial::{self, SerialError};
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_qmp, pump_serial};
 use super::unix_socket;
-use crate::console::Console;
-use crate::console::spice::SpiceConsole;
+use crate::control::client::ClientOptions;
+use crate::control::protocol::EventKind;
 use crate::journal::{Body, Journal, Source};
 use crate::oracle::watch as oracle_watch;
 use crate::spice::{
@@ -54,7 +54,7 @@ pub struct AttachMemory {
 struct Parts {
     qmp: Option<QmpClient>,
     qmp_closed: Option<CancellationToken>,
-    console: Option<Arc<SpiceConsole>>,
+    console: Option<AttachedConsole>,
     pumps: Pumps,
     /// Ends with the reading of the serial log; says why when that is broken.
     reading: Option<JoinHandle<Result<(), SerialError>>>,
@@ -125,10 +125,12 @@ async fn bring_up(
     state(journal, "starting", Some(settings.name.clone()));
     let console = match &*settings.consoles {
         [] => None,
-        [console] => Some((console.origin, session_options(settings, console, memory).await?)),
-        [first, second, ..] => return Err(too_many(first, second).into()),
+        [console] => Some((console.origin, carrier(settings, console, memory, recorder).await?)),
+        [first, second, ..] => {
+            return Err(AttachError::TwoConsoles { first: first.origin, second: second.origin }.into());
+        }
     };
-    state(journal, "attaching", Some(summary(settings, console.as_ref().map(|(_, options)| options))));
+    state(journal, "attaching", Some(summary(settings, console.as_ref().map(|(_, carrier)| carrier))));
     if let Some(Configured { value, origin }) = &settings.serial_log {
         let follower = serial::follow_from_end(value)
             .map_err(|source| AttachError::SerialLog { origin: *origin, source })?;
@@ -151,12 +153,24 @@ async fn bring_up(
             closed.cancel();
         }));
     }
-    if let Some((origin, mut options)) = console {
-        options.recorder = recorder.cloned();
-        let (console, events) =
-            SpiceConsole::connect(options).await.map_err(|source| AttachError::Console { origin, source })?;
-        let console = Arc::clone(parts.console.insert(console)) as Arc<dyn Console>;
-        parts.pumps.console = Some(oracle_watch::spawn(console, events, journal.clone(), settings.digest));
+    if let Some((origin, carrier)) = console {
+        let (console, events) = AttachedConsole::connect(origin, carrier).await?;
+        let console = parts.console.insert(console);
+        let shared = console.shared();
+        let pump = match console {
+            AttachedConsole::Control(control, path) if settings.digest => {
+                if !control.tells(EventKind::DigestUpdated) {
+                    let (server, version) = (control.server_name().to_owned(), control.version());
+                    return Err(AttachError::NoDigest { origin, path: path.clone(), server, version }.into());
+                }
+                oracle_watch::spawn_told(shared, events, journal.clone())
+            }
+            AttachedConsole::Control(..) => oracle_watch::spawn(shared, events, journal.clone(), false),
+            AttachedConsole::Spice(_) => {
+                oracle_watch::spawn(shared, events, journal.clone(), settings.digest)
+            }
+        };
+        parts.pumps.console = Some(pump);
     }
 
     let (ended_sender, ended) = watch::channel(None);
@@ -184,7 +198,7 @@ async fn bring_up(
     Ok(LaneHandle {
         name: settings.name.clone(),
         capabilities: settings.capabilities(),
-        console: parts.console.clone().map(|console| console as Arc<dyn Console>),
+        console: parts.console.as_ref().map(AttachedConsole::shared),
         control,
         faults: None,
         ended,
@@ -192,14 +206,17 @@ async fn bring_up(
 }
 
 /// Finds out where the console is and what its ticket is. Reads files, connects to nothing.
-async fn session_options(
+async fn carrier(
     settings: &AttachSettings,
     console: &Configured<ConsoleSource>,
     memory: &mut AttachMemory,
-) -> Result<SessionOptions, AttachError> {
+    recorder: Option<&Recorder>,
+) -> Result<Carrier, AttachError> {
     let origin = console.origin;
     let target = match &console.value {
-        ConsoleSource::ControlSocket(_) => return Err(AttachError::ControlSocket { origin }),
+        ConsoleSource::ControlSocket(path) => {
+            return control_options(settings, origin, path, recorder.is_some());
+        }
         ConsoleSource::Spice(text) => {
             address::parse(&text.0).map_err(|source| AttachError::Address { origin, source })?
         }
@@ -214,7 +231,36 @@ async fn session_options(
             return Err(AttachError::TwoPasswords { first: first.origin, second: second.origin });
         }
     }
-    Ok(options)
+    options.recorder = recorder.cloned();
+    Ok(Carrier::Spice(Box::new(options)))
+}
+
+/// Whoever holds the socket has opened the console already: what is said about opening it would be believed in vain.
+fn control_options(
+    settings: &AttachSettings,
+    origin: Origin,
+    path: &Path,
+    is_recorded: bool,
+) -> Result<Carrier, AttachError> {
+    let about_session = [
+        settings.passwords.first().map(|said| said.origin),
+        settings.ca.as_ref().map(|said| said.origin),
+        settings.host_subject.as_ref().map(|said| said.origin),
+        settings.proxy.as_ref().map(|said| said.origin),
+    ];
+    if let Some(about) = about_session.into_iter().flatten().next() {
+        return Err(AttachError::NotThroughControl { origin, about });
+    }
+    if is_recorded {
+        return Err(AttachError::NotRecorded { origin });
+    }
+    let longest = settings.gates.iter().map(|gate| gate.timeout).max();
+    let options = ClientOptions {
+        client_name: format!("backstaff {}", env!("CARGO_PKG_VERSION")),
+        deadline: longest.map_or(CONTROL_CONNECTS, |longest| longest.max(CONTROL_CONNECTS_AT_LEAST)),
+        answer: CONTROL_ANSWERS,
+    };
+    Ok(Carrier::Control(path.to_owned(), options))
 }
 
 /// Adds what was said apart from the address, which wins over what was said with it.
@@ -240,14 +286,6 @@ async fn with_trust(
 /// Whoever says whom to trust would believe in TLS where there is none.
 fn tls_of(target: &mut ConnectionTarget, origin: Origin) -> Result<&mut TlsEndpoint, AttachError> {
     target.tls.as_mut().ok_or(AttachError::NoTls { origin })
-}
-
-/// Two ways to one console: one through a control socket would not do in any case.
-fn too_many(first: &Configured<ConsoleSource>, second: &Configured<ConsoleSource>) -> AttachError {
-    match first.value {
-        ConsoleSource::ControlSocket(_) => AttachError::ControlSocket { origin: first.origin },
-        _ => AttachError::TwoConsoles { first: first.origin, second: second.origin },
-    }
 }
 
 /// Reads a connection file, and deletes it if it asks for that. What it said counts for the rest of the run, unless
@@ -316,8 +354,12 @@ async fn connect_qmp(path: &Path) -> Result<(QmpClient, QmpEvents), QmpConnectEr
 }
 
 /// What the lane is attached to, for people. Without secrets.
-fn summary(settings: &AttachSettings, console: Option<&SessionOptions>) -> String {
-    let console = console.map(|options| {
+fn summary(settings: &AttachSettings, console: Option<&Carrier>) -> String {
+    let console = console.map(|carrier| {
+        let options = match carrier {
+            Carrier::Spice(options) => options,
+            Carrier::Control(path, _) => return format!("control socket {}", path.display()),
+        };
         let tls = options.target.tls.as_ref();
         let tls =
             tls.map(|tls| format!("{} (TLS)", Endpoint::Tcp { host: tls.host.clone(), port: tls.port }));
@@ -363,9 +405,9 @@ impl Drop for Parts {
 }
 
 /// Closes our ends in order: a server that drains a client which no longer reads blocks for half a minute.
-async fn close(console: Option<&Arc<SpiceConsole>>, qmp: Option<&QmpClient>) {
+async fn close(console: Option<&AttachedConsole>, qmp: Option<&QmpClient>) {
     if let Some(console) = console {
-        let _ = tokio::time::timeout(LAST_WORDS, console.close()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, console.shared().close()).await;
     }
     if let Some(qmp) = qmp {
         let _ = tokio::time::timeout(LAST_WORDS, qmp.close()).await;
@@ -385,7 +427,7 @@ async fn finish(pump: JoinHandle<()>) {
 /// There is no process to ask. QMP tells how a machine ends; without it, that its console was closed is all there is to
 /// know.
 struct Watch {
-    console: Option<Arc<SpiceConsole>>,
+    console: Option<AttachedConsole>,
     qmp: Option<QmpClient>,
     /// Cancelled when QMP has closed; nothing, when there is no QMP.
     qmp_closed: Option<CancellationToken>,
@@ -553,6 +595,12 @@ async fn unreadable(reading: Option<JoinHandle<Result<(), SerialError>>>) -> Str
 
 /// For QEMU's greeting, which it sends at once unless somebody else is connected.
 const GREETING: Duration = Duration::from_secs(5);
+/// For connecting to a control socket when no gate says how long a machine may take, and at least. Its server may be
+/// busy with another client.
+const CONTROL_CONNECTS: Duration = Duration::from_secs(30);
+const CONTROL_CONNECTS_AT_LEAST: Duration = Duration::from_secs(10);
+/// For an answer of a control socket's server.
+const CONTROL_ANSWERS: Duration = Duration::from_secs(20);
 /// For files that are read, which may be pipes.
 const READING: Duration = Duration::from_secs(20);
 /// Connection files and tickets are smaller.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use super::attach_settings::{CA, HOST_SUBJECT, Origin, PASSWORD, PASSWORD_FILE, QMP, SERIAL_LOG, SPICE, VV};
 use super::qmp::{QmpConnectError, QmpError};
 use super::serial::SerialError;
+use crate::control::client::ClientError;
+use crate::control::protocol::Version;
 use crate::spice::address::AddressError;
 use crate::spice::vv::VvError;
 use crate::spice::{CertificateProblem, LinkError, SessionError, TargetError, TlsError};
@@ -18,8 +20,19 @@ pub enum AttachError {
     TwoConsoles { first: Origin, second: Origin },
     #[error("{first} and {second} both say what the ticket is")]
     TwoPasswords { first: Origin, second: Origin },
-    #[error("{origin} names a control socket, and this version cannot attach through one yet")]
-    ControlSocket { origin: Origin },
+    #[error(
+        "{about} is about opening a console, and the one behind the control socket that {origin} names is open"
+    )]
+    NotThroughControl { origin: Origin, about: Origin },
+    #[error("what comes through the control socket that {origin} names cannot be recorded")]
+    NotRecorded { origin: Origin },
+    #[error("attach to the control socket that {origin} names")]
+    Control { origin: Origin, source: ClientError },
+    #[error(
+        "the lane wants digests, and the control server {server:?} at {path:?} ({origin}, protocol {version}) does not \
+         tell `digest_updated`"
+    )]
+    NoDigest { origin: Origin, path: PathBuf, server: String, version: Version },
     #[error("{origin} is no address")]
     Address { origin: Origin, source: AddressError },
     #[error("read the connection file {path:?} ({origin})")]
@@ -51,8 +64,17 @@ impl AttachError {
     pub fn hint(&self) -> String {
         match self {
             Self::TwoConsoles { .. } | Self::TwoPasswords { .. } => "unset one of them".to_owned(),
-            Self::ControlSocket { .. } => {
-                format!("name the machine's own console with {SPICE} or {VV}, and unset this one")
+            Self::NotThroughControl { .. } => {
+                "give it to the program that offers the control socket, and leave it out here".to_owned()
+            }
+            Self::NotRecorded { .. } => {
+                format!("leave `--record` out, or name the machine's own console with {SPICE} or {VV}")
+            }
+            Self::Control { source, .. } => source.hint().unwrap_or_else(|| IS_IT_CONTROL.to_owned()),
+            Self::NoDigest { .. } => {
+                "build that server with what reads digests (ryll: `cargo install ryll --features digest-decode`; \
+                 published binaries lack it), or set `digest = false` under `[oracle]` in the profile"
+                    .to_owned()
             }
             Self::Address { source, .. } => source.hint().to_owned(),
             Self::VvRead { .. } => {
@@ -112,4 +134,5 @@ impl AttachError {
     }
 }
 
+const IS_IT_CONTROL: &str = "is the program that offers this socket well? its own log may tell more";
 const IS_IT_THERE: &str = "is the machine running, and is this its SPICE address?";

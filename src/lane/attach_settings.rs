@@ -195,12 +195,13 @@ impl AttachSettings {
     /// What is configured. Whether it works is another matter.
     pub fn capabilities(&self) -> BTreeSet<Capability> {
         let has_console = !self.consoles.is_empty();
+        let is_whole = has_console && !self.is_through_control();
         let all = [
             (Capability::Keyboard, has_console),
-            (Capability::Mouse, has_console),
+            (Capability::Mouse, is_whole),
             (Capability::Screen, has_console),
             (Capability::Digest, has_console && self.digest),
-            (Capability::Agent, has_console && self.agent),
+            (Capability::Agent, is_whole && self.agent),
             (Capability::Serial, self.serial_log.is_some()),
             (Capability::Qmp, self.qmp.is_some()),
         ];
@@ -221,9 +222,17 @@ impl AttachSettings {
         Some(format!("lane \"{}\" is not configured for {missing}: {}", self.name, self.remedy(*missing)))
     }
 
+    /// Whether the console is behind the control socket of somebody's client.
+    fn is_through_control(&self) -> bool {
+        self.consoles.iter().any(|console| matches!(console.value, ConsoleSource::ControlSocket(_)))
+    }
+
     fn remedy(&self, missing: Capability) -> String {
         let has_console = !self.consoles.is_empty();
         match missing {
+            Capability::Mouse | Capability::Agent if self.is_through_control() => {
+                format!("a control socket carries none; name the machine's own console with {SPICE} or {VV}")
+            }
             Capability::Agent if has_console => {
                 "set `enabled = true` under `[agent]` in the profile, if the guest runs a SPICE agent"
                     .to_owned()

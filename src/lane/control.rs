@@ -324,7 +324,7 @@ impl Inner {
     fn hashes(&self) -> Option<ChannelHashes> {
         let events = self.journal.after(Source::Digest, Cursor::default());
         events.iter().rev().find_map(|event| match &event.body {
-            Body::DigestUpdated { digest, .. } => Some(digest.channel_hashes),
+            Body::DigestUpdated { digest, .. } => digest.channel_hashes,
             _ => None,
         })
     }

@@ -14,6 +14,7 @@
 
 mod argv;
 pub mod attach;
+mod attach_console;
 pub mod attach_error;
 pub mod attach_settings;
 pub mod bringup;

@@ -1,11 +1,13 @@
 //! Do the screen and the serial port tell the same story? Every digest hashes all records since boot; the drain lists
 //! them. So each digest must be what the guest had recorded at one point of the drain, and later digests stand later.
+//! Where nobody tells the hashes, the records that a digest shows must stand together in the drain.
 //!
 //! Start reading at [`reconcile`].
 
 use super::drain::{DrainLine, RefreshStats};
+use crate::journal::ObservedDigest;
 use serde::{Deserialize, Serialize};
-use visual_digest::{Channel, ChannelHashes, Digest, Record, decode, encode};
+use visual_digest::{Channel, ChannelHashes, Record, decode, encode};
 
 /// How many events a guest remembers; of more the oldest are missing in its drain.
 pub const RING_CAPACITY: usize = 256;
@@ -44,12 +46,12 @@ pub enum Standing {
 ///
 /// The last digest may be older than the last records; what is covered by none is told. A drain of
 /// [`RING_CAPACITY`] records may lack its beginning, and then the hashes are not judged.
-pub fn reconcile(digests: &[Digest], drain: &[DrainLine]) -> Reconciliation {
+pub fn reconcile(digests: &[ObservedDigest], drain: &[DrainLine]) -> Reconciliation {
     let story = Story::of(drain);
     let findings = if digests.is_empty() {
         vec![not_judged("no digest was seen".to_owned())]
     } else {
-        vec![judge_order(digests), judge_hashes(digests, &story), judge_count(digests, &story)]
+        vec![judge_order(digests), judge_records(digests, &story), judge_count(digests, &story)]
     };
     let agrees = findings.iter().all(|finding| finding.standing == Standing::Agrees);
     Reconciliation { agrees, findings }
@@ -70,6 +72,8 @@ fn not_judged(text: String) -> Finding {
 /// The drain as records, and what a guest's hashes were after each of them.
 struct Story {
     records: Vec<Record>,
+    /// The records as digests show them: the wire cuts some numbers off.
+    shown: Vec<Record>,
     /// One more than records: the hashes before the first one, and after each.
     hashes: Vec<ChannelHashes>,
     stats: Option<RefreshStats>,
@@ -85,6 +89,7 @@ impl Story {
             hashes.extend(record);
             Some(*hashes)
         }));
+        let shown = records.iter().map(as_shown).collect();
         let stats = match drain.last() {
             Some(DrainLine::RefreshStats(stats)) => Some(*stats),
             _ => None,
@@ -102,7 +107,7 @@ impl Story {
         } else {
             None
         };
-        Self { records, hashes, stats, gap }
+        Self { records, shown, hashes, stats, gap }
     }
 
     /// Returns after how many records the hashes were these, from `start` on.
@@ -111,10 +116,15 @@ impl Story {
         found.map(|beyond| start + beyond)
     }
 
+    /// Returns after how many records these were the newest ones, from `start` on.
+    fn position_of(&self, window: &[Record], start: usize) -> Option<usize> {
+        (start..=self.shown.len()).find(|&covered| self.shown[..covered].ends_with(window))
+    }
+
     /// Returns whether the digest's records are the newest ones after `covered` records, as many as fit.
-    fn has_records_of(&self, digest: &Digest, covered: usize) -> bool {
-        let known = self.records.iter().take(covered);
-        let payload = encode(digest.frame_counter, &digest.channel_hashes, known, digest.framebuffer_hash);
+    fn has_records_of(&self, digest: &ObservedDigest, covered: usize) -> bool {
+        let (known, hashes) = (self.records.iter().take(covered), ChannelHashes::default());
+        let payload = encode(digest.frame_counter, &hashes, known, digest.framebuffer_hash);
         let newest = decode(payload.as_bytes()).map(|digest| digest.raw_records).unwrap_or_default();
         if digest.unknown_records.is_empty() {
             digest.raw_records == newest
@@ -131,7 +141,7 @@ impl Story {
     }
 }
 
-fn judge_order(digests: &[Digest]) -> Finding {
+fn judge_order(digests: &[ObservedDigest]) -> Finding {
     let fall = digests.windows(2).find(|pair| pair[1].frame_counter <= pair[0].frame_counter);
     match (fall, digests) {
         (Some([before, after]), _) => {
@@ -150,7 +160,7 @@ fn judge_order(digests: &[Digest]) -> Finding {
     }
 }
 
-fn judge_count(digests: &[Digest], story: &Story) -> Finding {
+fn judge_count(digests: &[ObservedDigest], story: &Story) -> Finding {
     let Some(stats) = story.stats else {
         return not_judged(
             "the drain does not end with its summary, so the number of refreshes is unknown".to_owned(),
@@ -162,44 +172,111 @@ fn judge_count(digests: &[Digest], story: &Story) -> Finding {
 }
 
 /// Places every digest in the story. The first one that fits nowhere ends it, as all later ones would follow suit.
-fn judge_hashes(digests: &[Digest], story: &Story) -> Finding {
-    let total = story.records.len();
+fn judge_records(digests: &[ObservedDigest], story: &Story) -> Finding {
     let mut covered = 0;
     for digest in digests {
-        let frame = digest.frame_counter;
-        covered = match (story.position(&digest.channel_hashes, covered), &story.gap) {
-            (Some(position), _) => position,
-            (None, Some(gap)) => {
-                return not_judged(format!("the hashes of frame {frame} cannot be recomputed: {gap}"));
-            }
-            (None, None) => return disagrees(misplaced(digest, story, covered)),
+        let placed = match &digest.channel_hashes {
+            Some(hashes) => place_by_hashes(digest, hashes, story, covered),
+            None => place_by_records(digest, story, covered),
         };
-        if !story.has_records_of(digest, covered) {
-            return disagrees(format!(
-                "frame {frame} has the hashes of the first {covered} drained records, but its own records are not the \
-                 last of these: {:?}",
-                digest.raw_records
-            ));
-        }
+        covered = match placed {
+            Ok(position) => position,
+            Err(finding) => return finding,
+        };
     }
-    agrees(format!(
-        "the channel hashes and records of {} digests are those of the drain; the last covers {covered} of its {total} \
-         records",
-        digests.len()
-    ))
+    let (count, total) = (digests.len(), story.records.len());
+    let hashless = digests.iter().filter(|digest| digest.channel_hashes.is_none()).count();
+    agrees(match hashless {
+        0 => format!(
+            "the channel hashes and records of {count} digests are those of the drain; the last covers {covered} of its \
+             {total} records"
+        ),
+        _ => format!(
+            "the records of {count} digests stand in the drain in this order; the last covers {covered} of its {total} \
+             records; {hashless} were judged by their records alone, because this console does not tell channel hashes"
+        ),
+    })
+}
+
+/// Returns after how many records of the story this digest stands, from `covered` on.
+fn place_by_hashes(
+    digest: &ObservedDigest,
+    hashes: &ChannelHashes,
+    story: &Story,
+    covered: usize,
+) -> Result<usize, Finding> {
+    let frame = digest.frame_counter;
+    let covered = match (story.position(hashes, covered), &story.gap) {
+        (Some(position), _) => position,
+        (None, Some(gap)) => {
+            return Err(not_judged(format!("the hashes of frame {frame} cannot be recomputed: {gap}")));
+        }
+        (None, None) => return Err(disagrees(misplaced(frame, hashes, story, covered))),
+    };
+    if story.has_records_of(digest, covered) {
+        return Ok(covered);
+    }
+    Err(disagrees(format!(
+        "frame {frame} has the hashes of the first {covered} drained records, but its own records are not the \
+         last of these: {:?}",
+        digest.raw_records
+    )))
+}
+
+/// The same for a digest of which only the records are known.
+fn place_by_records(digest: &ObservedDigest, story: &Story, covered: usize) -> Result<usize, Finding> {
+    let (frame, window) = (digest.frame_counter, &digest.raw_records);
+    // A window is never empty again once something was recorded.
+    let is_lost = window.is_empty() && covered > 0;
+    if let Some(position) = story.position_of(window, covered).filter(|_| !is_lost) {
+        return Ok(position);
+    }
+    const BECAUSE: &str = "judged by its records, because this console does not tell channel hashes";
+    if is_lost {
+        return Err(disagrees(format!(
+            "frame {frame} shows no record, though an earlier frame covered {covered} ({BECAUSE})"
+        )));
+    }
+    if let Some(earlier) = story.position_of(window, 0) {
+        return Err(disagrees(format!(
+            "frame {frame} shows the last of the first {earlier} drained records, though an earlier frame covered \
+             {covered} ({BECAUSE})"
+        )));
+    }
+    if let Some(gap) = &story.gap {
+        return Err(not_judged(format!("the records of frame {frame} cannot be looked up: {gap}")));
+    }
+    // Everything the digest and the drain agree on is left out.
+    let known = (0..=window.len())
+        .rev()
+        .find(|&known| story.shown.windows(known.max(1)).any(|part| part == &window[..known]) || known == 0)
+        .unwrap_or_default();
+    Err(disagrees(format!(
+        "the {} records of frame {frame} do not stand together in the drain: number {} of them does not follow, {:?} \
+         ({BECAUSE})",
+        window.len(),
+        known + 1,
+        window.get(known),
+    )))
+}
+
+/// A record as a digest shows it.
+fn as_shown(record: &Record) -> Record {
+    let payload = encode(0, &ChannelHashes::default(), [record].into_iter(), 0);
+    let shown = decode(payload.as_bytes()).ok().and_then(|digest| digest.raw_records.first().copied());
+    shown.unwrap_or(*record)
 }
 
 /// Says why the digest fits nowhere from `covered` records on, naming the first channel at fault.
-fn misplaced(digest: &Digest, story: &Story, covered: usize) -> String {
-    let frame = digest.frame_counter;
-    if let Some(earlier) = story.position(&digest.channel_hashes, 0) {
+fn misplaced(frame: u32, hashes: &ChannelHashes, story: &Story, covered: usize) -> String {
+    if let Some(earlier) = story.position(hashes, 0) {
         return format!(
             "frame {frame} covers the first {earlier} drained records only, though an earlier frame covered {covered}"
         );
     }
     let mut positions = Vec::new();
     for channel in Channel::ALL {
-        let hash = digest.channel_hashes.get(channel);
+        let hash = hashes.get(channel);
         let Some(position) = story.position_in(channel, hash) else {
             let records = story.records.iter().filter(|record| record.channel() == channel).count();
             let last = story.hashes.last().map_or(0, |hashes| hashes.get(channel));

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use visual_digest::ChannelHashes;
+use visual_digest::framebuffer_hash;
 
-use super::digest::{DigestWatch, Match, Sighting, WatchEvent};
-use super::records::new_records;
+use super::digest::{DigestReader, DigestWatch, Match, Sighting, WatchEvent};
+use super::records::{Before, new_records};
 use crate::console::agent::{AgentEvent, Selection, capability_names, hash};
 use crate::console::{Area, Console, ConsoleEvent, LockLights};
-use crate::journal::{Body, Cursor, Event, Journal, Source};
+use crate::journal::{Body, Cursor, Event, Journal, ObservedDigest, Source};
 
 /// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
 /// also searched for a digest.
@@ -23,17 +23,7 @@ pub fn spawn(
     journal: Journal,
     has_digest: bool,
 ) -> JoinHandle<()> {
-    let digest = has_digest.then(DigestWatch::new);
-    let watcher = Watcher {
-        console,
-        journal,
-        digest,
-        hashes: None,
-        lane_cursor: Cursor::default(),
-        is_put_back: false,
-        draws: BTreeMap::new(),
-        batch: 0,
-    };
+    let watcher = Watcher::new(console, journal, has_digest.then(DigestWatch::new));
     if has_digest {
         // No digest may be painted over before it was seen.
         watcher.console.look_up_to(Some(0));
@@ -41,12 +31,32 @@ pub fn spawn(
     tokio::spawn(watcher.run(events))
 }
 
+/// As [`spawn`], for a console that tells digests itself. It tells those that are new from now on, so the one that is on
+/// the screen already is read from a picture of it.
+pub fn spawn_told(
+    console: Arc<dyn Console>,
+    events: mpsc::UnboundedReceiver<ConsoleEvent>,
+    journal: Journal,
+) -> JoinHandle<()> {
+    let mut watcher = Watcher::new(console, journal, None);
+    watcher.is_told = true;
+    tokio::spawn(watcher.run(events))
+}
+
 struct Watcher {
     console: Arc<dyn Console>,
     journal: Journal,
     digest: Option<DigestWatch>,
-    /// Of the digest before, within the same boot.
-    hashes: Option<ChannelHashes>,
+    /// Whether the console tells digests.
+    is_told: bool,
+    /// The look for the digest that was on the screen before the console told any.
+    first_look: Option<JoinHandle<Option<(ObservedDigest, bool)>>>,
+    /// The frame counter of the last digest that was told, or found by the first look.
+    last_told: Option<u32>,
+    /// Until when a digest that is told may be older than the one that the first look found.
+    look_is_fresh: Option<Instant>,
+    /// What is known of the digest before, within the same boot.
+    before: Before,
     /// Up to where the machine's own events were looked at.
     lane_cursor: Cursor,
     /// Whether the machine was put back and nothing was seen of it since.
@@ -64,6 +74,23 @@ struct Draws {
 }
 
 impl Watcher {
+    fn new(console: Arc<dyn Console>, journal: Journal, digest: Option<DigestWatch>) -> Self {
+        Self {
+            console,
+            journal,
+            digest,
+            is_told: false,
+            first_look: None,
+            last_told: None,
+            look_is_fresh: None,
+            before: Before::default(),
+            lane_cursor: Cursor::default(),
+            is_put_back: false,
+            draws: BTreeMap::new(),
+            batch: 0,
+        }
+    }
+
     async fn run(mut self, mut events: mpsc::UnboundedReceiver<ConsoleEvent>) {
         loop {
             let due = self.due();
@@ -73,6 +100,8 @@ impl Watcher {
                     None => std::future::pending().await,
                 }
             };
+            let looks = self.first_look.is_some();
+            let first_look = &mut self.first_look;
             let is_put_back = |event: &Event| matches!(event.body, Body::PutBack { .. });
             // Cancel safety: an event is taken whole or not at all, and the cursor moves only with a match.
             let event = tokio::select! {
@@ -82,6 +111,11 @@ impl Watcher {
                     continue;
                 }
                 event = events.recv() => event,
+                found = async { first_look.as_mut()?.await.ok().flatten() }, if looks => {
+                    self.first_look = None;
+                    self.handle_first_look(found);
+                    continue;
+                }
                 () = is_due => {
                     self.handle_timeout(Instant::now());
                     continue;
@@ -124,6 +158,9 @@ impl Watcher {
                 return primary.then_some(area);
             }
             ConsoleEvent::SurfaceCreated { surface_id, primary, width, height } => {
+                if self.is_told && primary && self.last_told.is_none() && self.first_look.is_none() {
+                    self.first_look = Some(tokio::spawn(first_digest(Arc::clone(&self.console))));
+                }
                 if let Some(digest) = self.digest.as_mut().filter(|_| primary) {
                     digest.handle_surface_reset();
                 }
@@ -133,6 +170,12 @@ impl Watcher {
             ConsoleEvent::SurfaceDestroyed { surface_id } => {
                 self.flush_draws(|_, _| true);
                 Body::SurfaceDestroyed { surface_id }
+            }
+            ConsoleEvent::Digest(digest) => {
+                if self.is_told {
+                    self.note_told(digest);
+                }
+                return None;
             }
             ConsoleEvent::Connected { channels } => Body::ConsoleConnected { channels },
             ConsoleEvent::Lights(LockLights { caps, num, scroll }) => {
@@ -216,11 +259,14 @@ impl Watcher {
 
     /// What the screen of a machine that was put back shows is news, the records it showed before are not.
     fn handle_put_back(&mut self, event: &Event) {
-        let (Body::PutBack { snapshot, hashes }, Some(digest)) = (&event.body, self.digest.as_mut()) else {
-            return;
-        };
-        self.hashes = *hashes;
+        let Body::PutBack { snapshot, hashes } = &event.body else { return };
+        self.before = Before { hashes: *hashes, window: Vec::new() };
         self.is_put_back = true;
+        (self.last_told, self.look_is_fresh) = (None, None);
+        if let Some(look) = self.first_look.take() {
+            look.abort();
+        }
+        let Some(digest) = self.digest.as_mut() else { return };
         if snapshot.is_none() {
             return digest.handle_reset();
         }
@@ -229,24 +275,58 @@ impl Watcher {
         self.look(|watch, now, frame| watch.handle_draw(now, frame, everything));
     }
 
-    fn note_sighting(&mut self, mut sighting: Sighting) {
-        if sighting.restarted {
-            self.hashes = None;
+    fn note_sighting(&mut self, sighting: Sighting) {
+        let framebuffer = match_name(sighting.framebuffer);
+        self.note_digest(sighting.digest.into(), framebuffer, sighting.restarted);
+    }
+
+    /// Takes note of a digest whose pixels nobody has looked at.
+    fn note_told(&mut self, digest: ObservedDigest) {
+        let fresh = self.look_is_fresh.filter(|until| Instant::now() < *until).and(self.last_told);
+        if fresh.and_then(|found| found.checked_sub(digest.frame_counter)).is_some_and(|age| age <= OVERTAKEN)
+        {
+            // The server was still reading it when the picture went out.
+            return;
         }
-        sighting.restarted |= std::mem::take(&mut self.is_put_back);
+        self.look_is_fresh = None;
+        let restarted =
+            self.last_told.replace(digest.frame_counter).is_some_and(|last| digest.frame_counter <= last);
+        self.note_digest(digest, UNKNOWN, restarted);
+    }
+
+    /// The console may have told a newer one meanwhile; then this one is of the past.
+    fn handle_first_look(&mut self, found: Option<(ObservedDigest, bool)>) {
+        let Some((digest, matches)) = found.filter(|_| self.last_told.is_none()) else { return };
+        self.last_told = Some(digest.frame_counter);
+        self.look_is_fresh = Some(Instant::now() + FRESH);
+        self.note_digest(digest, if matches { match_name(Match::Matches) } else { UNKNOWN }, false);
+    }
+
+    fn note_digest(&mut self, mut digest: ObservedDigest, framebuffer: &str, mut restarted: bool) {
+        if restarted {
+            self.before = Before::default();
+        }
+        restarted |= std::mem::take(&mut self.is_put_back);
         // It stays in the journal.
-        sighting.digest.raw_records.shrink_to_fit();
-        let digest = Arc::new(sighting.digest);
-        let new = new_records(self.hashes.as_ref(), &digest);
-        self.hashes = Some(digest.channel_hashes);
+        digest.raw_records.shrink_to_fit();
+        let digest = Arc::new(digest);
+        let new = new_records(&self.before, &digest);
+        if new.may_have_missed {
+            let text = format!(
+                "digest {}: it shares no record with the digest before, so others may have come and gone unseen",
+                digest.frame_counter
+            );
+            self.journal.append(Source::Screen, Body::ConsoleNotice { text });
+        }
+        self.before = Before { hashes: digest.channel_hashes, window: digest.raw_records.clone() };
         self.journal.append(
             Source::Digest,
             Body::DigestUpdated {
                 digest: Arc::clone(&digest),
-                framebuffer: match_name(sighting.framebuffer).to_owned(),
+                framebuffer: framebuffer.to_owned(),
                 new_records: new.count,
                 missed: new.missed.iter().map(|channel| channel.name().to_owned()).collect(),
-                restarted: sighting.restarted,
+                restarted,
             },
         );
         for &record in &digest.raw_records[digest.raw_records.len() - new.count..] {
@@ -256,9 +336,35 @@ impl Watcher {
     }
 }
 
+/// Looks for the digest on a console's screen, and whether the screen around it is the one it vouches for. A few times:
+/// the picture may be one of a screen that is just being drawn.
+async fn first_digest(console: Arc<dyn Console>) -> Option<(ObservedDigest, bool)> {
+    for _ in 0..FIRST_LOOKS {
+        console.refreshed().await;
+        let looking = Arc::clone(&console);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut found = None;
+            looking.with_screen(&mut |frame| {
+                let read = DigestReader::read(frame).ok().map(|reading| reading.digest);
+                let matches = |hash: u32| framebuffer_hash(frame) == hash;
+                found = read.map(|digest| (matches(digest.framebuffer_hash), digest));
+            });
+            found
+        });
+        if let Ok(Some((matches, digest))) = looked.await {
+            return Some((digest.into(), matches));
+        }
+        tokio::time::sleep(FIRST_LOOK_AGAIN).await;
+    }
+    None
+}
+
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.console.look_up_to(None);
+        if let Some(look) = &self.first_look {
+            look.abort();
+        }
     }
 }
 
@@ -312,6 +418,14 @@ fn match_name(found: Match) -> &'static str {
     }
 }
 
+/// Of a digest's pixels, when nobody looked at them.
+const UNKNOWN: &str = "unknown";
+/// How often the screen is searched for the digest that was there before the console told any; what comes later is told.
+const FIRST_LOOKS: u32 = 10;
+/// For a digest that a server was reading while it sent the picture on which a newer one was found, and how much newer.
+const FRESH: Duration = Duration::from_secs(2);
+const OVERTAKEN: u32 = 20;
+const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Draws within this time are one event in the journal.
 const COALESCE: Duration = Duration::from_millis(10);
 /// Events handled before the screen is looked at, so that a flood cannot hide a digest for ever.

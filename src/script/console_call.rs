@@ -35,7 +35,14 @@ impl ConsoleCall {
     }
 
     pub(super) fn done<T>(&self, result: Result<T, ConsoleError>) -> mlua::Result<T> {
-        result.map_err(|ConsoleError::Closed { reason }| {
+        result.map_err(|error| {
+            let reason = match error {
+                ConsoleError::Closed { reason } => reason,
+                ConsoleError::Refused { reason } => {
+                    let failure = Failure::new(FailureKind::LaneLost, format!("{}: {reason}", self.name));
+                    return self.context.raise(failure.at(self.place.clone()));
+                }
+            };
             let failure = match &*self.context.lane.ended.borrow() {
                 Some(end) => machine_ended(end, &format!("{}: the machine has ended", self.name), ""),
                 None => Failure::new(

@@ -200,9 +200,15 @@ impl Context {
     }
 
     /// Writes the screen to `screenshots/NN-name.png` and returns the path relative to the attempt's folder.
-    /// `Ok(None)`: there is no screen.
-    pub(super) async fn screenshot(&self, name: &str) -> std::io::Result<Option<(PathBuf, u32, u32)>> {
-        match self.lane.console.as_deref().and_then(Screenshot::take) {
+    /// `Ok(None)`: there is no screen. One that is not fetched within `patience` is shown as it was.
+    async fn screenshot(
+        &self,
+        name: &str,
+        patience: Duration,
+    ) -> std::io::Result<Option<(PathBuf, u32, u32)>> {
+        let Some(console) = self.lane.console.as_deref() else { return Ok(None) };
+        let _ = tokio::time::timeout(patience, console.refreshed()).await;
+        match Screenshot::take(console) {
             Some(shot) => self.save_screenshot(name, shot).await.map(Some),
             None => Ok(None),
         }
@@ -230,7 +236,11 @@ impl Context {
 
     /// A screenshot that must not change the outcome: what went wrong with it is only logged.
     pub(super) async fn screenshot_if_possible(&self, name: &str) -> Option<PathBuf> {
-        match self.screenshot(name).await {
+        self.screenshot_within(name, PATIENCE).await
+    }
+
+    async fn screenshot_within(&self, name: &str, patience: Duration) -> Option<PathBuf> {
+        match self.screenshot(name, patience).await {
             Ok(shot) => shot.map(|(path, ..)| path),
             Err(error) => {
                 tracing::warn!(%error, "screenshot not saved");
@@ -381,11 +391,15 @@ impl Wait<'_> {
             failure = failure.fatal();
         }
         if !scope.tentative {
-            failure.screenshot = context.screenshot_if_possible("timeout").await;
+            failure.screenshot = context.screenshot_within("timeout", LAST_PATIENCE).await;
         }
         failure
     }
 }
+
+/// For a picture of the screen, and for one that has to be taken before the step's deadline ends everything.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 enum Outcome {
     Matched(u64),

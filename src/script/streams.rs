@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 use serde_json::{Value as Json, json};
-use visual_digest::Digest;
 
 use super::console_call::ConsoleCall;
 use super::context::{Context, Wait, caller};
@@ -16,7 +15,7 @@ use super::options::{Options, describe};
 use super::values::{from_json, to_matcher, to_pattern};
 use crate::console::{Area, Console, Head, Pointer, Screenshot, Traffic};
 use crate::journal::matching::{Comparison, Matcher, show};
-use crate::journal::{Body, Cursor, Event, Source};
+use crate::journal::{Body, Cursor, Event, ObservedDigest, Source};
 use crate::lane::handle::Capability;
 use crate::oracle::drain::{DrainLine, DrainParser};
 
@@ -73,7 +72,7 @@ impl UserData for DigestSkin {
 }
 
 /// The digests since the guest last booted, or was put back.
-pub(super) fn digests_of_this_boot(context: &Context) -> Vec<Digest> {
+pub(super) fn digests_of_this_boot(context: &Context) -> Vec<ObservedDigest> {
     let events = context.journal.after(Source::Digest, context.machine_since());
     let mut digests = Vec::new();
     for event in &events {
@@ -88,7 +87,7 @@ pub(super) fn digests_of_this_boot(context: &Context) -> Vec<Digest> {
 }
 
 /// All digests of the attempt after `cursor`.
-fn digests(context: &Context, cursor: Cursor) -> Vec<Arc<Digest>> {
+fn digests(context: &Context, cursor: Cursor) -> Vec<Arc<ObservedDigest>> {
     let events = context.journal.after(Source::Digest, cursor);
     events
         .iter()
@@ -378,9 +377,14 @@ impl UserData for ScreenSkin {
         });
         methods.add_async_method("screenshot", |lua, _, (name, options): (Option<String>, Option<Table>)| {
             let call = ConsoleCall::new(&lua, Capability::Screen, "screen:screenshot");
-            let shot = call.console().and_then(|console| {
-                call.prepare(|| {
-                    let options = Options::new("screen:screenshot", options, &["head"])?;
+            let prepared = call.console().and_then(|console| {
+                let options = call.prepare(|| Options::new("screen:screenshot", options, &["head"]))?;
+                Ok((console, options))
+            });
+            async move {
+                let (console, options) = prepared?;
+                console.refreshed().await;
+                let shot = call.prepare(|| {
                     let shot = match head_of(&call, &*console, &options)? {
                         Some(head) => Screenshot::take_head(&*console, &head),
                         None => Screenshot::take(&*console),
@@ -389,11 +393,9 @@ impl UserData for ScreenSkin {
                         Failure::usage("screen:screenshot: the screen is off: there is no surface")
                             .hint("wait for the screen first, e.g. `screen:wait_for_stable()`")
                     })
-                })
-            });
-            async move {
+                })?;
                 let name = name.as_deref().unwrap_or("screenshot");
-                let saved = call.context.save_screenshot(name, shot?).await;
+                let saved = call.context.save_screenshot(name, shot).await;
                 let (path, width, height) = call.prepare(|| {
                     let unsaved =
                         |error| Failure::usage(format!("screen:screenshot: cannot be saved: {error}"));
@@ -436,8 +438,11 @@ impl UserData for ScreenSkin {
 async fn visible_silence(context: &Context, quiet: Duration) {
     loop {
         context.journal.silence(Source::Screen, quiet).await;
-        if context.lane.console.as_ref().is_some_and(|console| console.with_screen(&mut |_| {})) {
-            return;
+        if let Some(console) = &context.lane.console {
+            console.refreshed().await;
+            if console.with_screen(&mut |_| {}) {
+                return;
+            }
         }
         let mut cursor = Cursor(context.journal.newest());
         context.journal.next_match(Source::Screen, &mut cursor, |_| true).await;

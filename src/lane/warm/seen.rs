@@ -39,18 +39,16 @@ impl Seen {
         let mut digest: Option<SeenDigest> = None;
         for event in journal.after(Source::Digest, Cursor::default()) {
             let Body::DigestUpdated { digest: newer, .. } = &event.body else { continue };
+            let Some(channel_hashes) = newer.channel_hashes else { continue };
             let mut framebuffer_hashes = match digest.take() {
-                Some(older) if older.channel_hashes == newer.channel_hashes => older.framebuffer_hashes,
+                Some(older) if older.channel_hashes == channel_hashes => older.framebuffer_hashes,
                 _ => Vec::new(),
             };
             if !framebuffer_hashes.contains(&newer.framebuffer_hash) {
                 framebuffer_hashes.push(newer.framebuffer_hash);
             }
-            digest = Some(SeenDigest {
-                frame_counter: newer.frame_counter,
-                channel_hashes: newer.channel_hashes,
-                framebuffer_hashes,
-            });
+            digest =
+                Some(SeenDigest { frame_counter: newer.frame_counter, channel_hashes, framebuffer_hashes });
         }
         let serial = journal.after(Source::Serial, Cursor::default());
         let serial = serial.iter().filter_map(|event| match &event.body {

@@ -1,8 +1,9 @@
 //! Digests and drains that tell the same story, and such that do not.
 
+use backstaff::journal::ObservedDigest;
 use backstaff::oracle::drain::{DrainLine, DrainParser};
 use backstaff::oracle::reconcile::{Reconciliation, Standing, reconcile};
-use visual_digest::{ChannelHashes, Digest, Record, decode, encode};
+use visual_digest::{ChannelHashes, Record, decode, encode};
 
 /// A guest that records, refreshes and drains.
 #[derive(Default)]
@@ -24,10 +25,10 @@ impl Guest {
         self.lines.push(line);
     }
 
-    fn refresh(&mut self) -> Digest {
+    fn refresh(&mut self) -> ObservedDigest {
         self.refreshes += 1;
         let payload = encode(self.refreshes, &self.hashes, self.records.iter(), 0);
-        decode(payload.as_bytes()).expect("our own payload")
+        decode(payload.as_bytes()).expect("our own payload").into()
     }
 
     fn finish(&mut self) {
@@ -37,7 +38,7 @@ impl Guest {
 }
 
 /// A short story with four digests, the last but one record covered by none.
-fn story() -> (Guest, Vec<Digest>) {
+fn story() -> (Guest, Vec<ObservedDigest>) {
     let mut guest = Guest::default();
     let mut digests = vec![guest.refresh()];
     guest.write("t=50 type=keypress unicode=000d scancode=0000");
@@ -198,4 +199,79 @@ fn an_overflown_ring_is_not_judged_but_a_full_one_is() {
     let mut drain = guest.lines.clone();
     drain.remove(256);
     assert!(reconcile(&[full], &drain).agrees);
+}
+
+/// The same story over a console that tells no hashes.
+fn hashless() -> (Guest, Vec<ObservedDigest>) {
+    let (guest, mut digests) = story();
+    digests.iter_mut().for_each(|digest| digest.channel_hashes = None);
+    (guest, digests)
+}
+
+#[test]
+fn without_hashes_the_records_are_judged_and_the_finding_says_so() {
+    let (guest, digests) = hashless();
+    let outcome = reconcile(&digests, &guest.lines);
+    assert!(outcome.agrees, "{outcome:#?}");
+    assert_eq!(
+        standing(&outcome, Standing::Agrees)[1],
+        "the records of 4 digests stand in the drain in this order; the last covers 8 of its 9 records; 4 were judged by \
+         their records alone, because this console does not tell channel hashes"
+    );
+    // Some hashes, such as those of a screenshot, are as good as none or all.
+    let (_, whole) = story();
+    let mixed = [&whole[..2], &digests[2..]].concat();
+    assert!(reconcile(&mixed, &guest.lines).agrees);
+}
+
+#[test]
+fn without_hashes_a_lie_in_any_record_is_found() {
+    let (guest, digests) = hashless();
+    for digest in 1..digests.len() {
+        for record in 0..digests[digest].raw_records.len() {
+            let mut digests = digests.clone();
+            digests[digest].raw_records[record] = Record::LineRendered { row: 77, timestamp_ms: 1 };
+            let outcome = reconcile(&digests, &guest.lines);
+            let faults = standing(&outcome, Standing::Disagrees);
+            assert_eq!(faults.len(), 1, "{outcome:#?}");
+            let says = format!("number {} of them does not follow", record + 1);
+            assert!(faults[0].contains(&says), "{}", faults[0]);
+        }
+    }
+}
+
+#[test]
+fn without_hashes_another_order_is_found() {
+    let (guest, digests) = hashless();
+    let fault = |spoil: &dyn Fn(&mut Vec<ObservedDigest>)| {
+        let mut digests = digests.clone();
+        spoil(&mut digests);
+        let outcome = reconcile(&digests, &guest.lines);
+        let faults = standing(&outcome, Standing::Disagrees);
+        assert_eq!(faults.len(), 1, "{outcome:#?}");
+        faults[0].to_owned()
+    };
+    let swapped = fault(&|digests| digests[2].raw_records.swap(1, 2));
+    assert!(swapped.starts_with("the 6 records of frame 3 do not stand together"), "{swapped}");
+    let gone = fault(&|digests| drop(digests[3].raw_records.remove(4)));
+    assert!(gone.contains("number 5 of them does not follow"), "{gone}");
+    let fell = fault(&|digests| {
+        let older = digests[1].raw_records.clone();
+        digests[3].raw_records = older;
+    });
+    assert!(fell.contains("frame 4 shows the last of the first 2 drained records, though"), "{fell}");
+    let lost = fault(&|digests| digests[3].raw_records.clear());
+    assert!(lost.contains("frame 4 shows no record, though an earlier frame covered 6"), "{lost}");
+}
+
+#[test]
+fn without_hashes_a_drain_without_its_beginning_is_not_judged() {
+    let (guest, digests) = hashless();
+    let outcome = reconcile(&digests, &guest.lines[1..4]);
+    assert_eq!(standing(&outcome, Standing::Disagrees), [""; 0]);
+    let open = standing(&outcome, Standing::NotJudged);
+    assert!(
+        open[0].starts_with("the records of frame 2 cannot be looked up: the drain ends after 3"),
+        "{open:#?}"
+    );
 }
