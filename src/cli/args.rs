@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::lane::LaneCommand;
 use crate::lane::warm::WarmMode;
@@ -53,6 +54,8 @@ pub(super) enum Command {
     /// is proven by running a guest for a second, in a folder that is gone afterwards. Exits with 0 when the lane can
     /// run, 16 when it cannot.
     Doctor(DoctorCommand),
+    /// Ask a control socket: type, look and listen, through somebody else's client, too.
+    Control(ControlCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     Digest {
         #[command(subcommand)]
@@ -196,7 +199,7 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "wants a number of seconds, such as 600".to_owned())?;
     if seconds > 0.0 && seconds <= 1e7 {
         Ok(Duration::from_secs_f64(seconds))

@@ -39,7 +39,7 @@ const STATS: Shape = &[(
 )];
 
 #[test]
-fn the_clipboard_takes_a_text_without_an_agent_and_says_what_the_guest_copied() {
+fn the_clipboard_takes_and_gives_a_text_also_without_an_agent() {
     let server = Server::take();
     if !server.keeps(server.has_method("clipboard_set"), "verb clipboard_set") {
         return;
@@ -48,8 +48,9 @@ fn the_clipboard_takes_a_text_without_an_agent_and_says_what_the_guest_copied() 
     for text in ["", "a text", "é 𝄞 \n \u{0}"] {
         assert_eq!(talk.call("clipboard_set", json!({ "text": text })), json!({}));
     }
-    // The reference guest has no agent, and so has never copied anything.
-    assert_eq!(talk.call_shaped("clipboard_get", json!({}), TEXT)["text"], json!(null));
+    // The guest has never copied anything; some servers then tell what they were given.
+    let text = talk.call_shaped("clipboard_get", json!({}), TEXT)["text"].clone();
+    assert!(text.is_null() || text == "é 𝄞 \n \u{0}", "{text}");
     for wrong in [json!({}), json!({ "text": null }), json!({ "text": 7 })] {
         talk.refused("clipboard_set", wrong, "bad_params");
     }

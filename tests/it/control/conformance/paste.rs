@@ -170,7 +170,15 @@ fn a_paste_ends_with_its_client_and_the_next_one_can_paste() {
     drop(talk);
     let mut talk = told(&server);
     // It would still be typed for a minute. Its first keys were, more of them on a slow day.
-    assert_eq!(typed(&mut talk, "c", 20), 1);
+    let patience = if server.is_ours() { 1 } else { 10 };
+    let is_pasted = (0..patience).any(|_| {
+        // Some servers lose what is pasted while they tidy up, and tell the wrong client.
+        let id = talk.ask("paste", json!({ "text": "c", "char_delay_ms": 20 }));
+        assert_eq!(talk.answer()["ok"], true);
+        let done = talk.event_within("paste_completed", 5 * SILENCE);
+        done.is_some_and(|done| done["request_id"] == id)
+    });
+    assert!(is_pasted, "the next client cannot paste");
     let some = |count| std::iter::repeat_n(('x', 0), count).chain([('c', 0)]).collect();
     guest.was_typed_one_of(&mut talk, &(0..4).map(some).collect::<Vec<Vec<Key>>>());
     std::thread::sleep(2 * SILENCE);
@@ -184,4 +192,16 @@ fn outcomes_are_told_to_subscribers_only() {
     talk.call("paste", json!({ "text": "x", "char_delay_ms": 1 }));
     talk.call("paste", json!({ "text": "é" }));
     talk.is_silent();
+}
+
+#[test]
+fn nobody_is_told_of_another_clients_paste() {
+    let server = Server::take();
+    if !server.keeps(server.is_ours(), "promise to keep outcomes to the client") {
+        return;
+    }
+    let mut talk = told(&server);
+    talk.call("paste", json!({ "text": "xxxxx", "char_delay_ms": 1_000 }));
+    drop(talk);
+    told(&server).is_silent();
 }
