@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::lane::LaneCommand;
+use super::serve::ServeCommand;
 use crate::lane::warm::WarmMode;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
@@ -54,6 +55,8 @@ pub(super) enum Command {
     /// is proven by running a guest for a second, in a folder that is gone afterwards. Exits with 0 when the lane can
     /// run, 16 when it cannot.
     Doctor(DoctorCommand),
+    /// Offer a console on a control socket, for programs in any language.
+    Serve(ServeCommand),
     /// Ask a control socket: type, look and listen, through somebody else's client, too.
     Control(ControlCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.

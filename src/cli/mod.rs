@@ -12,6 +12,7 @@ mod lane;
 mod logging;
 mod replay;
 mod run;
+mod serve;
 
 use std::io::IsTerminal as _;
 
@@ -39,6 +40,7 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),

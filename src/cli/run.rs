@@ -162,6 +162,10 @@ impl Refusal {
         Self { code: ExitCode::USAGE, message, hint: None }
     }
 
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
     pub(super) fn say(self, look: Look) -> ExitCode {
         complain(look, &self.message, self.hint.as_deref());
         self.code

@@ -349,7 +349,15 @@ impl Shared {
 /// Where on a surface was drawn is not told.
 fn drawn(primary: SurfaceInfo) -> ConsoleEvent {
     let area = Area { left: 0, top: 0, right: primary.width, bottom: primary.height };
-    ConsoleEvent::Drawn { surface_id: primary.surface_id, primary: true, area, at: Instant::now(), batch: 0 }
+    ConsoleEvent::Drawn {
+        channel_id: primary.channel_id,
+        surface_id: primary.surface_id,
+        primary: true,
+        area,
+        draws: 1,
+        at: Instant::now(),
+        batch: 0,
+    }
 }
 
 /// The task that hears what the server tells.

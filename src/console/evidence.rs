@@ -1,6 +1,7 @@
 //! What a console tells beside pixels: the pointer, the lock lights, what came over its channels.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -94,6 +95,52 @@ pub struct Sound {
     pub packets: u64,
     /// Bytes of their samples.
     pub bytes: u64,
+}
+
+/// What came over the display channel of the screen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DisplayTraffic {
+    /// Its number.
+    pub channel_id: u8,
+    /// As for every channel.
+    pub traffic: Traffic,
+    /// How often the screen was said to be worth showing.
+    pub marks: u64,
+    /// Video streams that there were, and that are gone.
+    pub streams_created: u64,
+    /// Video streams that are gone.
+    pub streams_destroyed: u64,
+    /// Frames of streams that did not exist.
+    pub orphans: u64,
+    /// Reports that were sent about streams.
+    pub reports: u64,
+    /// The streams there are.
+    pub streams: Vec<StreamTraffic>,
+    /// The last of those that are gone, the oldest first.
+    pub streams_gone: Vec<StreamTraffic>,
+}
+
+/// What came over one video stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamTraffic {
+    /// The server's number of it.
+    pub stream_id: u32,
+    /// What it is drawn on.
+    pub surface_id: u32,
+    /// As SPICE numbers it: 1 is MJPEG.
+    pub codec_type: u8,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames that came.
+    pub received: u64,
+    /// Frames that were drawn.
+    pub drawn: u64,
+    /// When it began.
+    pub created_at: Instant,
+    /// When it ended.
+    pub destroyed_at: Option<Instant>,
 }
 
 impl Traffic {

@@ -3,7 +3,8 @@
 //! Start reading at [`Console`]. [`spice`] carries it over a SPICE session, [`control`] over the control socket of
 //! somebody's client, [`keyboard`] knows keys,
 //! [`layout`] what characters they make, [`typing`] and [`mouse`] pace them, [`evidence`] is what a console tells
-//! beside pixels, [`agent`] the way to a guest's agent. Nothing here judges what is on the screen.
+//! beside pixels, [`agent`] the way to a guest's agent, and [`served`] offers a console on a control socket. Nothing
+//! here judges what is on the screen.
 
 pub mod agent;
 pub mod control;
@@ -11,6 +12,7 @@ pub mod evidence;
 pub mod keyboard;
 pub mod layout;
 pub mod mouse;
+pub mod served;
 pub mod spice;
 #[cfg(test)]
 pub(crate) mod test_console;
@@ -19,14 +21,15 @@ pub mod typing;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use visual_digest::Frame;
 
 use crate::journal::ObservedDigest;
 use agent::AgentEvent;
 pub use agent::GuestAgent;
-pub use evidence::{Head, LockLights, Pointer, PointerShape, Sound, Traffic};
+pub use evidence::{DisplayTraffic, Head, LockLights, Pointer, PointerShape, Sound, StreamTraffic, Traffic};
 pub use keyboard::Scancode;
 pub use mouse::MouseAction;
 
@@ -91,6 +94,22 @@ pub trait Console: Send + Sync {
         head.display == 0 && self.with_screen(look)
     }
 
+    /// All surfaces there are, the screen first.
+    fn surfaces(&self) -> Vec<SurfaceFacts> {
+        let mut surfaces = Vec::new();
+        self.with_screen(&mut |frame| {
+            let (width, height) = (frame.width(), frame.height());
+            surfaces.push(SurfaceFacts { channel_id: 0, surface_id: 0, width, height, is_screen: true });
+        });
+        surfaces
+    }
+
+    /// Shows a surface as it is now, as [`with_screen`](Self::with_screen) does. Returns false when there is no such
+    /// surface any more.
+    fn with_surface(&self, surface: &SurfaceFacts, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        surface.is_screen && self.with_screen(look)
+    }
+
     /// The pointer of a graphics device; `None` on a console that does not tell.
     fn pointer(&self, _display: u8) -> Option<Pointer> {
         None
@@ -115,6 +134,15 @@ pub trait Console: Send + Sync {
         BTreeMap::new()
     }
 
+    /// What came over the display channel of the screen; nothing on a console that does not count.
+    fn display_traffic(&self) -> DisplayTraffic {
+        DisplayTraffic::default()
+    }
+
+    /// Asks for a [`ConsoleEvent::InputRoundTrip`], with input that changes nothing; a console that cannot measure it has
+    /// nothing to do.
+    fn probe_input(&self) {}
+
     /// The way to the guest's agent; `None` on a console that has none.
     fn agent(&self) -> Option<&dyn GuestAgent> {
         None
@@ -122,6 +150,33 @@ pub trait Console: Send + Sync {
 
     /// Closes this end of the console in an orderly way.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Hears what a console tells, right after the journal's own watcher took it. Nothing in it may wait.
+pub trait ConsoleListener: std::fmt::Debug + Send + Sync {
+    /// This is the console that the rest is about.
+    fn handle_console(&self, console: &Arc<dyn Console>);
+
+    /// Something happened.
+    fn handle_event(&self, event: &ConsoleEvent);
+
+    /// A digest that was not there before is on the screen.
+    fn handle_digest(&self, digest: &ObservedDigest);
+}
+
+/// A surface of a console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SurfaceFacts {
+    /// The number of the graphics device, which is that of its display channel.
+    pub channel_id: u8,
+    /// Its id there.
+    pub surface_id: u32,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Whether it is the screen of its device.
+    pub is_screen: bool,
 }
 
 /// What a console tells.
@@ -150,12 +205,16 @@ pub enum ConsoleEvent {
     },
     /// Pixels changed; they are in the surface already.
     Drawn {
+        /// The number of the graphics device.
+        channel_id: u8,
         /// Surface id.
         surface_id: u32,
         /// Whether it is the screen.
         primary: bool,
         /// Bounding box of the change.
         area: Area,
+        /// How many draws these are.
+        draws: u32,
         /// When the bytes arrived.
         at: Instant,
         /// See [`Console::look_up_to`].
@@ -167,6 +226,16 @@ pub enum ConsoleEvent {
     Lights(LockLights),
     /// The guest's agent came, went, or said something.
     Agent(AgentEvent),
+    /// The other side measures: it has sent a ping.
+    Pinged {
+        /// When it arrived.
+        at: Instant,
+    },
+    /// The machine has taken in input that was sent before.
+    InputRoundTrip {
+        /// How long that took, there and back.
+        took: Duration,
+    },
     /// Something worth knowing that changes no pixel.
     Notice {
         /// For people.

@@ -10,12 +10,14 @@ use tokio::sync::{mpsc, watch};
 use visual_digest::Frame;
 
 use super::agent::{AgentError, AgentState, GuestAgent, Selection};
-use super::evidence::{Head, LockLights, Pointer, PointerShape, Sound, Traffic};
-use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode};
+use super::evidence::{
+    DisplayTraffic, Head, LockLights, Pointer, PointerShape, Sound, StreamTraffic, Traffic,
+};
+use super::{Area, Console, ConsoleError, ConsoleEvent, MouseAction, Scancode, SurfaceFacts};
 use crate::spice::wire::inputs::modifier;
 use crate::spice::{
     ChannelId, ChannelType, CloseReason, Motion, Rect, Session, SessionError, SessionEvent, SessionOptions,
-    SoundCount,
+    SoundCount, StreamFacts,
 };
 
 /// A console carried by a SPICE session.
@@ -207,6 +209,60 @@ impl Console for SpiceConsole {
         looked == Some(true)
     }
 
+    fn surfaces(&self) -> Vec<SurfaceFacts> {
+        let screen = self.primary_surface();
+        let mut surfaces: Vec<SurfaceFacts> = self
+            .session
+            .surfaces()
+            .into_iter()
+            .map(|facts| SurfaceFacts {
+                channel_id: facts.channel_id,
+                surface_id: facts.surface_id,
+                width: facts.width,
+                height: facts.height,
+                is_screen: facts.is_screen,
+            })
+            .collect();
+        surfaces.sort_by_key(|facts| {
+            let place = (facts.channel_id, facts.surface_id);
+            (screen != Some(place), !facts.is_screen, place)
+        });
+        surfaces
+    }
+
+    fn with_surface(&self, surface: &SurfaceFacts, look: &mut dyn FnMut(Frame<'_>)) -> bool {
+        let looked = self.session.with_surface(surface.channel_id, surface.surface_id, |surface| {
+            let frame =
+                Frame::new(surface.width(), surface.height(), surface.stride_bytes(), surface.pixels());
+            frame.map(&mut *look).is_ok()
+        });
+        looked == Some(true)
+    }
+
+    fn display_traffic(&self) -> DisplayTraffic {
+        let channel_id = self.primary_surface().map_or(0, |(channel_id, _)| channel_id);
+        let Some((streams, marks)) = self.session.streams(channel_id) else {
+            return DisplayTraffic { channel_id, ..DisplayTraffic::default() };
+        };
+        let channel = ChannelId { channel_type: ChannelType::DISPLAY, id: channel_id };
+        DisplayTraffic {
+            channel_id,
+            traffic: self.traffic().remove(&channel.to_string()).unwrap_or_default(),
+            marks,
+            streams_created: streams.created,
+            streams_destroyed: streams.destroyed,
+            orphans: streams.orphans,
+            reports: streams.reports,
+            streams: streams.live.into_values().map(stream_traffic).collect(),
+            streams_gone: streams.gone.into_iter().map(stream_traffic).collect(),
+        }
+    }
+
+    fn probe_input(&self) {
+        // A closed console measures nothing.
+        let _ = self.session.probe_inputs();
+    }
+
     fn pointer(&self, display: u8) -> Option<Pointer> {
         let cursor = self.session.cursor(display)?;
         let shape = cursor.shape.map(|shape| PointerShape {
@@ -287,6 +343,20 @@ impl GuestAgent for Session {
     }
 }
 
+fn stream_traffic(facts: StreamFacts) -> StreamTraffic {
+    StreamTraffic {
+        stream_id: facts.stream_id,
+        surface_id: facts.surface_id,
+        codec_type: facts.codec_type,
+        width: facts.width,
+        height: facts.height,
+        received: facts.frames_received,
+        drawn: facts.frames_drawn,
+        created_at: facts.created_at,
+        destroyed_at: facts.destroyed_at,
+    }
+}
+
 fn heard(sound: SoundCount) -> Sound {
     Sound { packets: sound.packets, bytes: sound.bytes }
 }
@@ -323,9 +393,9 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
             ConsoleEvent::SurfaceCreated { surface_id, primary, width, height }
         }
         SessionEvent::SurfaceDestroyed { surface_id, .. } => ConsoleEvent::SurfaceDestroyed { surface_id },
-        SessionEvent::Drawn { channel_id, surface_id, rect, at, batch } => {
+        SessionEvent::Drawn { channel_id, surface_id, rect, draws, at, batch } => {
             let (primary, area) = (primary == Some((channel_id, surface_id)), area_of(rect));
-            ConsoleEvent::Drawn { surface_id, primary, area, at, batch }
+            ConsoleEvent::Drawn { channel_id, surface_id, primary, area, draws, at, batch }
         }
         SessionEvent::Notice { severity, text } => {
             ConsoleEvent::Notice { text: format!("server says ({severity:?}): {text}") }
@@ -340,6 +410,8 @@ fn translate(event: SessionEvent, primary: Option<(u8, u32)>) -> Option<ConsoleE
         SessionEvent::Closed { reason } => ConsoleEvent::Closed { reason: reason.to_string() },
         SessionEvent::KeyboardModifiers(bits) => ConsoleEvent::Lights(lights_of(bits)),
         SessionEvent::Agent(event) => ConsoleEvent::Agent(event),
+        SessionEvent::Pinged { at } => ConsoleEvent::Pinged { at },
+        SessionEvent::InputRoundTrip { took } => ConsoleEvent::InputRoundTrip { took },
         SessionEvent::Marked { .. } | SessionEvent::Monitors { .. } | SessionEvent::MouseMode { .. } => {
             return None;
         }

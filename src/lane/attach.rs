@@ -7,6 +7,7 @@
 //! matter, because there is no process to ask: see [`Watch`].
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt as _;
@@ -26,10 +27,11 @@ use super::readiness::{Vigil, pass};
 use super::serial::{self, SerialError};
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_qmp, pump_serial};
 use super::unix_socket;
+use crate::console::ConsoleListener;
 use crate::control::client::ClientOptions;
 use crate::control::protocol::EventKind;
 use crate::journal::{Body, Journal, Source};
-use crate::oracle::watch as oracle_watch;
+use crate::oracle::watch::{self as oracle_watch, Digests};
 use crate::spice::{
     CloseReason, ConnectionTarget, Endpoint, Password, ProxyUrl, Recorder, SessionOptions, TlsEndpoint,
     address, vv,
@@ -40,6 +42,15 @@ pub struct AttachedLane {
     handle: LaneHandle,
     parts: Parts,
     journal: Journal,
+}
+
+/// Who takes note of a console besides the journal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Observers<'a> {
+    /// Where it is recorded.
+    pub recorder: Option<&'a Recorder>,
+    /// Who hears what it tells.
+    pub listener: Option<&'a Arc<dyn ConsoleListener>>,
 }
 
 /// What a run remembers from one attempt to the next.
@@ -77,22 +88,22 @@ impl AttachedLane {
         journal: &Journal,
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
-        Self::up_recorded(settings, memory, journal, cancel, None).await
+        Self::up_observed(settings, memory, journal, cancel, Observers::default()).await
     }
 
-    /// As [`AttachedLane::up`], with a recording of the console.
+    /// As [`AttachedLane::up`], with others who take note of the console.
     ///
     /// # Errors
     /// See [`AttachError`] and [`LaneError`].
-    pub async fn up_recorded(
+    pub async fn up_observed(
         settings: &AttachSettings,
         memory: &mut AttachMemory,
         journal: &Journal,
         cancel: &CancellationToken,
-        recorder: Option<&Recorder>,
+        observers: Observers<'_>,
     ) -> Result<Self, LaneError> {
         let mut parts = Parts::default();
-        let bringing = bring_up(settings, memory, journal, &mut parts, recorder);
+        let bringing = bring_up(settings, memory, journal, &mut parts, observers);
         let up = cancel.run_until_cancelled(bringing).await.unwrap_or(Err(LaneError::Cancelled));
         match up {
             Ok(handle) => Ok(Self { handle, parts, journal: journal.clone() }),
@@ -120,8 +131,9 @@ async fn bring_up(
     memory: &mut AttachMemory,
     journal: &Journal,
     parts: &mut Parts,
-    recorder: Option<&Recorder>,
+    observers: Observers<'_>,
 ) -> Result<LaneHandle, LaneError> {
+    let Observers { recorder, listener } = observers;
     state(journal, "starting", Some(settings.name.clone()));
     let console = match &*settings.consoles {
         [] => None,
@@ -156,21 +168,20 @@ async fn bring_up(
     if let Some((origin, carrier)) = console {
         let (console, events) = AttachedConsole::connect(origin, carrier).await?;
         let console = parts.console.insert(console);
-        let shared = console.shared();
-        let pump = match console {
-            AttachedConsole::Control(control, path) if settings.digest => {
+        let digests = match (&console, settings.digest) {
+            (_, false) => Digests::Ignored,
+            (AttachedConsole::Spice(_), true) => Digests::OnScreen,
+            (AttachedConsole::Control(control, path), true) => {
                 if !control.tells(EventKind::DigestUpdated) {
                     let (server, version) = (control.server_name().to_owned(), control.version());
                     return Err(AttachError::NoDigest { origin, path: path.clone(), server, version }.into());
                 }
-                oracle_watch::spawn_told(shared, events, journal.clone())
-            }
-            AttachedConsole::Control(..) => oracle_watch::spawn(shared, events, journal.clone(), false),
-            AttachedConsole::Spice(_) => {
-                oracle_watch::spawn(shared, events, journal.clone(), settings.digest)
+                Digests::Told
             }
         };
-        parts.pumps.console = Some(pump);
+        let watched =
+            oracle_watch::spawn(console.shared(), events, journal.clone(), digests, listener.cloned());
+        parts.pumps.console = Some(watched);
     }
 
     let (ended_sender, ended) = watch::channel(None);

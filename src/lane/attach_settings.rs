@@ -75,6 +75,8 @@ pub enum Origin {
     Environment(&'static str),
     /// In the profile, by this key under `[attach]`.
     Profile(&'static str),
+    /// On the command line, by this option.
+    Argument(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -82,6 +84,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Environment(name) => f.write_str(name),
             Self::Profile(key) => write!(f, "`{key}` under `[attach]`"),
+            Self::Argument(name) => f.write_str(name),
         }
     }
 }
@@ -161,10 +164,7 @@ impl AttachSettings {
         let of_profile =
             |key, value: Option<&String>| in_profile(key, value.filter(|_| is_profiles).cloned());
         let path_of_profile = |key, value| of_profile(key, value).map(|said| said.map(PathBuf::from));
-        let text = environment.password.clone().map(PasswordSource::Text);
-        let file = environment.password_file.clone().map(PasswordSource::File);
-        let passwords = [in_environment(PASSWORD, text), in_environment(PASSWORD_FILE, file)];
-        let mut passwords: Vec<_> = passwords.into_iter().flatten().collect();
+        let mut passwords = passwords_of_environment(environment);
         if passwords.is_empty() {
             let file = path_of_profile("password_file", profile.password_file.as_ref());
             passwords.extend(file.map(|file| file.map(PasswordSource::File)));
@@ -190,6 +190,28 @@ impl AttachSettings {
         let capabilities = settings.capabilities();
         settings.gates.retain(|gate| capabilities.contains(&needed_by(&gate.kind)));
         settings
+    }
+
+    /// For a console that an option of the command line names. What else is to be known of it comes from the environment.
+    pub fn of_argument(
+        option: &'static str,
+        console: ConsoleSource,
+        environment: &AttachEnvironment,
+    ) -> Self {
+        Self {
+            name: option.trim_start_matches('-').to_owned(),
+            consoles: vec![Configured { value: console, origin: Origin::Argument(option) }],
+            passwords: passwords_of_environment(environment),
+            ca: in_environment(CA, environment.ca.clone()),
+            host_subject: in_environment(HOST_SUBJECT, environment.host_subject.clone()),
+            proxy: in_environment(PROXY, environment.proxy.clone()),
+            serial_log: None,
+            qmp: None,
+            digest: true,
+            agent: true,
+            gates: Vec::new(),
+            qmp_allow: QmpAllow::default(),
+        }
     }
 
     /// What is configured. Whether it works is another matter.
@@ -265,6 +287,12 @@ fn consoles_of_environment(environment: &AttachEnvironment) -> Vec<Configured<Co
         .into_iter()
         .flatten()
         .collect()
+}
+
+fn passwords_of_environment(environment: &AttachEnvironment) -> Vec<Configured<PasswordSource>> {
+    let text = environment.password.clone().map(PasswordSource::Text);
+    let file = environment.password_file.clone().map(PasswordSource::File);
+    [in_environment(PASSWORD, text), in_environment(PASSWORD_FILE, file)].into_iter().flatten().collect()
 }
 
 fn consoles_of_profile(profile: &AttachProfile) -> Vec<Configured<ConsoleSource>> {

@@ -27,9 +27,9 @@ use super::warm::restore::goes_on;
 use super::warm::save::{SaveOptions, save};
 use super::warm::{SaveError, SavedMachine, Seen, Staging, migrate};
 use crate::console::spice::SpiceConsole;
-use crate::console::{Console, ConsoleEvent};
+use crate::console::{Console, ConsoleEvent, ConsoleListener};
 use crate::journal::{Body, Journal, Source};
-use crate::oracle::watch as oracle_watch;
+use crate::oracle::watch::{self as oracle_watch, Digests};
 use crate::spice::{Compression, Endpoint, Password, Recorder, SessionOptions};
 
 /// A machine that we started. Dropping it kills it; [`Lane::down`] takes it down in order.
@@ -76,6 +76,8 @@ pub struct UpOptions<'a> {
     pub is_joinable: bool,
     /// Where the console is recorded.
     pub recorder: Option<&'a Recorder>,
+    /// Who hears what the console tells.
+    pub listener: Option<&'a Arc<dyn ConsoleListener>>,
 }
 
 impl Lane {
@@ -90,7 +92,14 @@ impl Lane {
         journal: &Journal,
         cancel: &CancellationToken,
     ) -> Result<Self, LaneError> {
-        let options = UpOptions { plan, folder, start: Start::Boot, is_joinable: false, recorder: None };
+        let options = UpOptions {
+            plan,
+            folder,
+            start: Start::Boot,
+            is_joinable: false,
+            recorder: None,
+            listener: None,
+        };
         Self::up_with(options, journal, cancel).await
     }
 
@@ -165,7 +174,7 @@ async fn bring_up(
     journal: &Journal,
     parts: &mut Parts,
 ) -> Result<LaneHandle, LaneError> {
-    let UpOptions { plan, folder, start, is_joinable, recorder } = options;
+    let UpOptions { plan, folder, start, is_joinable, recorder, listener } = options;
     state(journal, "starting", Some(plan.profile.clone()));
     check_inputs(plan)?;
     let ticket = prepare(plan, folder)?;
@@ -202,7 +211,7 @@ async fn bring_up(
         true => {
             let (console, events) =
                 alive.during("opening the console", connect(plan, folder, ticket, recorder)).await?;
-            parts.pumps.console = Some(spawn_console(&console, events, journal, plan));
+            parts.pumps.console = Some(spawn_console(&console, events, journal, plan, listener));
             Some(Arc::clone(parts.console.insert(console)))
         }
         false => None,
@@ -317,9 +326,17 @@ fn spawn_console(
     events: mpsc::UnboundedReceiver<ConsoleEvent>,
     journal: &Journal,
     plan: &Plan,
+    listener: Option<&Arc<dyn ConsoleListener>>,
 ) -> JoinHandle<()> {
     let has_digest = plan.capabilities.contains(&Capability::Digest);
-    oracle_watch::spawn(Arc::clone(console) as Arc<dyn Console>, events, journal.clone(), has_digest)
+    let digests = if has_digest { Digests::OnScreen } else { Digests::Ignored };
+    oracle_watch::spawn(
+        Arc::clone(console) as Arc<dyn Console>,
+        events,
+        journal.clone(),
+        digests,
+        listener.cloned(),
+    )
 }
 
 /// Races what needs QEMU against QEMU's end.

@@ -12,40 +12,59 @@ use visual_digest::framebuffer_hash;
 use super::digest::{DigestReader, DigestWatch, Match, Sighting, WatchEvent};
 use super::records::{Before, new_records};
 use crate::console::agent::{AgentEvent, Selection, capability_names, hash};
-use crate::console::{Area, Console, ConsoleEvent, LockLights};
+use crate::console::{Area, Console, ConsoleEvent, ConsoleListener, LockLights};
 use crate::journal::{Body, Cursor, Event, Journal, ObservedDigest, Source};
 
-/// Notes a console's events in the journal until the console closes. With `has_digest` every change of the screen is
-/// also searched for a digest.
+/// Where digests come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digests {
+    /// From nowhere.
+    Ignored,
+    /// From every change of the screen.
+    OnScreen,
+    /// The console tells those that are new from now on. The one that is on the screen already is read from a picture.
+    Told,
+}
+
+/// Notes a console's events in the journal until the console closes. The listener, if there is one, hears all of it as
+/// it happens.
 pub fn spawn(
     console: Arc<dyn Console>,
     events: mpsc::UnboundedReceiver<ConsoleEvent>,
     journal: Journal,
-    has_digest: bool,
+    digests: Digests,
+    listener: Option<Arc<dyn ConsoleListener>>,
 ) -> JoinHandle<()> {
-    let watcher = Watcher::new(console, journal, has_digest.then(DigestWatch::new));
-    if has_digest {
+    if let Some(listener) = &listener {
+        listener.handle_console(&console);
+    }
+    let digest = (digests == Digests::OnScreen).then(DigestWatch::new);
+    let watcher = Watcher {
+        console,
+        journal,
+        listener,
+        digest,
+        is_told: digests == Digests::Told,
+        first_look: None,
+        last_told: None,
+        look_is_fresh: None,
+        before: Before::default(),
+        lane_cursor: Cursor::default(),
+        is_put_back: false,
+        draws: BTreeMap::new(),
+        batch: 0,
+    };
+    if digests == Digests::OnScreen {
         // No digest may be painted over before it was seen.
         watcher.console.look_up_to(Some(0));
     }
     tokio::spawn(watcher.run(events))
 }
 
-/// As [`spawn`], for a console that tells digests itself. It tells those that are new from now on, so the one that is on
-/// the screen already is read from a picture of it.
-pub fn spawn_told(
-    console: Arc<dyn Console>,
-    events: mpsc::UnboundedReceiver<ConsoleEvent>,
-    journal: Journal,
-) -> JoinHandle<()> {
-    let mut watcher = Watcher::new(console, journal, None);
-    watcher.is_told = true;
-    tokio::spawn(watcher.run(events))
-}
-
 struct Watcher {
     console: Arc<dyn Console>,
     journal: Journal,
+    listener: Option<Arc<dyn ConsoleListener>>,
     digest: Option<DigestWatch>,
     /// Whether the console tells digests.
     is_told: bool,
@@ -74,23 +93,6 @@ struct Draws {
 }
 
 impl Watcher {
-    fn new(console: Arc<dyn Console>, journal: Journal, digest: Option<DigestWatch>) -> Self {
-        Self {
-            console,
-            journal,
-            digest,
-            is_told: false,
-            first_look: None,
-            last_told: None,
-            look_is_fresh: None,
-            before: Before::default(),
-            lane_cursor: Cursor::default(),
-            is_put_back: false,
-            draws: BTreeMap::new(),
-            batch: 0,
-        }
-    }
-
     async fn run(mut self, mut events: mpsc::UnboundedReceiver<ConsoleEvent>) {
         loop {
             let due = self.due();
@@ -151,10 +153,13 @@ impl Watcher {
 
     /// Returns the changed part of the screen.
     fn handle_event(&mut self, event: ConsoleEvent) -> Option<Area> {
+        if let Some(listener) = &self.listener {
+            listener.handle_event(&event);
+        }
         let body = match event {
-            ConsoleEvent::Drawn { surface_id, primary, area, batch, .. } => {
+            ConsoleEvent::Drawn { surface_id, primary, area, draws, batch, .. } => {
                 self.batch = batch;
-                self.note_draw(surface_id, area);
+                self.note_draw(surface_id, area, draws);
                 return primary.then_some(area);
             }
             ConsoleEvent::SurfaceCreated { surface_id, primary, width, height } => {
@@ -171,6 +176,8 @@ impl Watcher {
                 self.flush_draws(|_, _| true);
                 Body::SurfaceDestroyed { surface_id }
             }
+            // What measures is no evidence.
+            ConsoleEvent::Pinged { .. } | ConsoleEvent::InputRoundTrip { .. } => return None,
             ConsoleEvent::Digest(digest) => {
                 if self.is_told {
                     self.note_told(digest);
@@ -196,10 +203,10 @@ impl Watcher {
         None
     }
 
-    fn note_draw(&mut self, surface_id: u32, area: Area) {
+    fn note_draw(&mut self, surface_id: u32, area: Area, count: u32) {
         let new = || Draws { count: 0, area, due: Instant::now() + COALESCE };
         let draws = self.draws.entry(surface_id).or_insert_with(new);
-        draws.count = draws.count.saturating_add(1);
+        draws.count = draws.count.saturating_add(count);
         draws.area = draws.area.union(area);
     }
 
@@ -307,6 +314,9 @@ impl Watcher {
             self.before = Before::default();
         }
         restarted |= std::mem::take(&mut self.is_put_back);
+        if let Some(listener) = &self.listener {
+            listener.handle_digest(&digest);
+        }
         // It stays in the journal.
         digest.raw_records.shrink_to_fit();
         let digest = Arc::new(digest);

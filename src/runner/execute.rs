@@ -11,7 +11,7 @@ use super::record::Recordings;
 use super::warm::{LaneRequest, WarmLanes};
 use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
 use crate::journal::{Body, Journal, Source};
-use crate::lane::attach::AttachMemory;
+use crate::lane::attach::{AttachMemory, Observers};
 use crate::lane::handle::{Capability, LaneHandle};
 use crate::lane::inspect::plan_on;
 use crate::lane::plan::{Accelerator, log_root};
@@ -226,8 +226,9 @@ impl Executor {
             return Err(Failure::new(FailureKind::Skip, reason).into());
         }
         self.recordings.begin(self.attempts)?;
-        let (memory, recorder) = (&mut self.attach_memory, self.recordings.current());
-        let up = AttachedLane::up_recorded(settings, memory, part.journal, &self.cancel, recorder);
+        let observers = Observers { recorder: self.recordings.current(), listener: None };
+        let memory = &mut self.attach_memory;
+        let up = AttachedLane::up_observed(settings, memory, part.journal, &self.cancel, observers);
         let lane = up.await?;
         let played = self.play(part, lane.handle()).await;
         lane.down().await;
@@ -243,7 +244,13 @@ impl Executor {
             return Err(Failure::new(FailureKind::Skip, reason).into());
         }
         self.recordings.begin(self.attempts)?;
-        let options = SimOptions { profile, folder, is_joinable: false, recorder: self.recordings.current() };
+        let options = SimOptions {
+            profile,
+            folder,
+            is_joinable: false,
+            recorder: self.recordings.current(),
+            listener: None,
+        };
         let lane = SimLane::up(options, journal, &self.cancel).await?;
         let played = self.play(part, lane.handle()).await;
         lane.down().await;

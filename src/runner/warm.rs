@@ -49,7 +49,7 @@ impl LaneRequest<'_> {
 
     async fn start(self, start: Start<'_>) -> Result<Lane, LaneError> {
         let Self { plan, folder, recorder, .. } = self;
-        let options = UpOptions { plan, folder, start, is_joinable: false, recorder };
+        let options = UpOptions { plan, folder, start, is_joinable: false, recorder, listener: None };
         Lane::up_with(options, self.journal, self.cancel).await
     }
 }

@@ -42,13 +42,15 @@ pub mod wire;
 
 pub use address::{ConnectionTarget, ProxyUrl, TargetError, TlsEndpoint};
 pub use channel::{AgentError, AgentEvent, AgentState, NotFetched, SoundCount, capability_names};
-pub use channel::{Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion};
+pub use channel::{
+    Compression, Counters, CursorState, KeyCode, KeyCodeError, Monitor, Motion, StreamFacts, StreamLog,
+};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use recorder::{Recorder, RecorderError, RecorderOptions};
 pub use session::{
     ChannelStats, CloseReason, MovedTo, PrimaryInfo, Session, SessionError, SessionEvent, SessionOptions,
-    SessionStats,
+    SessionStats, SurfaceFacts,
 };
 pub use surface::{CursorShape, Surface};
 pub use ticket::{Password, TicketError};

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::address::{ConnectionTarget, TargetError};
 use super::channel::{
     AgentError, AgentEvent, AgentState, Compression, Counters, CursorChannel, CursorState, DisplayChannel,
-    DisplayOptions, InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion,
+    DisplayOptions, InputsChannel, KeyCode, KeyCodeError, Machine, MainChannel, Monitor, Motion, StreamLog,
 };
 use super::driver::{Intake, Request, Shared, lock};
 use super::limits::Limits;
@@ -156,6 +156,8 @@ pub enum SessionEvent {
         surface_id: u32,
         /// Where.
         rect: Rect,
+        /// How many draws these are.
+        draws: u32,
         /// When the first of the draws was received.
         at: Instant,
         /// Rises with time; draws that the channel took in at once have the same.
@@ -167,6 +169,16 @@ pub enum SessionEvent {
         client_supported: bool,
         /// Absolute positions are taken now.
         client: bool,
+    },
+    /// The server has sent a PING on the main channel.
+    Pinged {
+        /// When it was taken.
+        at: Instant,
+    },
+    /// The server has taken in a motion of the mouse.
+    InputRoundTrip {
+        /// How long that took, there and back.
+        took: Duration,
     },
     /// The guest's lock lights: 1 scroll, 2 num, 4 caps.
     KeyboardModifiers(u16),
@@ -358,6 +370,21 @@ pub struct PrimaryInfo {
     pub generation: u64,
 }
 
+/// A surface of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SurfaceFacts {
+    /// The display channel.
+    pub channel_id: u8,
+    /// The surface.
+    pub surface_id: u32,
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Whether it is the screen of its channel.
+    pub is_screen: bool,
+}
+
 /// What a session has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionStats {
@@ -448,7 +475,12 @@ impl Session {
 
     /// Queues a motion of the mouse. A server that cannot keep up gets fewer, which end in the same place.
     pub fn mouse_move(&self, motion: Motion) -> Result<(), SessionError> {
-        self.request(Request::Change(Box::new(move |inputs| inputs.mouse_move(motion))))
+        self.request(Request::Change(Box::new(move |inputs| inputs.mouse_move(motion, Instant::now()))))
+    }
+
+    /// Asks for an [`InputRoundTrip`](SessionEvent::InputRoundTrip), with motions that move nothing.
+    pub fn probe_inputs(&self) -> Result<(), SessionError> {
+        self.request(Request::Change(Box::new(|inputs| inputs.probe(Instant::now()))))
     }
 
     /// Queues a press of a mouse button: 1 left, 2 middle, 3 right, 4 and 5 a notch of the wheel up and down, 6 side,
@@ -499,6 +531,29 @@ impl Session {
             let (width, height, generation) = (surface.width(), surface.height(), surface.generation());
             Some(PrimaryInfo { channel_id: *channel_id, surface_id, width, height, generation })
         })
+    }
+
+    /// All surfaces of all display channels, with whether they are the screen of theirs.
+    pub fn surfaces(&self) -> Vec<SurfaceFacts> {
+        let mut all = Vec::new();
+        for (&channel_id, display) in &self.inner.channels.displays {
+            let display = lock(display);
+            let screen = display.primary().map(|(id, _)| id);
+            all.extend(display.surfaces().map(|(surface_id, surface)| SurfaceFacts {
+                channel_id,
+                surface_id,
+                width: surface.width(),
+                height: surface.height(),
+                is_screen: screen == Some(surface_id),
+            }));
+        }
+        all
+    }
+
+    /// What became of the video streams of a display channel, and how often its screen was marked.
+    pub fn streams(&self, channel_id: u8) -> Option<(StreamLog, u64)> {
+        let display = lock(self.inner.channels.displays.get(&channel_id)?);
+        Some((display.streams().clone(), display.marks()))
     }
 
     /// The visible parts of the surfaces of one display channel; none without such a channel.

@@ -254,6 +254,9 @@ impl Supervisor {
                 for event in batch {
                     let _ = events.send(match event {
                         InputsEvent::KeyModifiers(modifiers) => SessionEvent::KeyboardModifiers(modifiers),
+                        InputsEvent::MotionTaken { sent_at } => {
+                            SessionEvent::InputRoundTrip { took: sent_at.elapsed() }
+                        }
                         InputsEvent::Base(event) => base_event(channel, event),
                     });
                 }
@@ -491,6 +494,7 @@ fn base_event(channel: ChannelId, event: BaseEvent) -> SessionEvent {
     match event {
         BaseEvent::Notice { severity, text } => SessionEvent::Notice { severity, text },
         BaseEvent::Unsupported { what } => SessionEvent::Unsupported { channel, what },
+        BaseEvent::Pinged => SessionEvent::Pinged { at: std::time::Instant::now() },
     }
 }
 
@@ -514,15 +518,16 @@ fn translate(channel: ChannelId, batch: Drain<'_, DisplayEvent>, translated: &mu
     for event in batch {
         let event = match event {
             DisplayEvent::Drawn { surface_id, rect, at } => {
-                if let Some(SessionEvent::Drawn { surface_id: last_id, rect: last, .. }) =
+                if let Some(SessionEvent::Drawn { surface_id: last_id, rect: last, draws, .. }) =
                     translated.last_mut()
                     && *last_id == surface_id
                     && last.union(&rect).area() <= 2 * (last.area() + rect.area())
                 {
                     *last = last.union(&rect);
+                    *draws += 1;
                     continue;
                 }
-                SessionEvent::Drawn { channel_id, surface_id, rect, at, batch: 0 }
+                SessionEvent::Drawn { channel_id, surface_id, rect, draws: 1, at, batch: 0 }
             }
             DisplayEvent::SurfaceCreated { surface_id, width, height, is_primary } => {
                 SessionEvent::SurfaceCreated { channel_id, surface_id, width, height, primary: is_primary }

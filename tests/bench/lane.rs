@@ -48,7 +48,13 @@ async fn watch_a_guest(count: usize) -> Seen {
     let draws = Arc::default();
     let events = noted(events, Arc::clone(&draws));
     let journal = Journal::new();
-    let watcher = watch::spawn(Arc::clone(&console) as Arc<dyn Console>, events, journal.clone(), true);
+    let watcher = watch::spawn(
+        Arc::clone(&console) as Arc<dyn Console>,
+        events,
+        journal.clone(),
+        watch::Digests::OnScreen,
+        None,
+    );
     let play = Play::new(&format!("for _ = 1, {count} do t.digest:wait_for {{ framebuffer = any }} end"));
     let outcome = play.run(Arc::clone(&console) as Arc<dyn Console>, journal.clone()).await;
     assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");

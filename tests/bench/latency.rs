@@ -39,7 +39,13 @@ fn measure(report: &Report, band: u32) -> Samples {
     let (events, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watcher = {
         let _inside = runtime.enter();
-        watch::spawn(Arc::clone(&console) as Arc<dyn Console>, receiver, journal.clone(), true)
+        watch::spawn(
+            Arc::clone(&console) as Arc<dyn Console>,
+            receiver,
+            journal.clone(),
+            watch::Digests::OnScreen,
+            None,
+        )
     };
     let play = Play::new(
         "t.keyboard:down('a')
@@ -92,7 +98,17 @@ fn draw(
         console.screen.lock().unwrap().pixels[rows.clone()].copy_from_slice(&painter.pixels[rows]);
         at = Instant::now();
         let area = Area { left, top, right: left + REGION_SIZE, bottom: end };
-        events.send(ConsoleEvent::Drawn { surface_id: 0, primary: true, area, at, batch: 0 }).unwrap();
+        events
+            .send(ConsoleEvent::Drawn {
+                channel_id: 0,
+                surface_id: 0,
+                primary: true,
+                area,
+                draws: 1,
+                at,
+                batch: 0,
+            })
+            .unwrap();
         top = end;
     }
     presses.recv_timeout(PATIENCE).unwrap().at.saturating_duration_since(at)

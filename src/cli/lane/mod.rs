@@ -2,7 +2,7 @@
 
 mod list;
 mod plan;
-mod up;
+pub(in crate::cli) mod up;
 
 use super::args::{ColorChoice, LanePlanCommand};
 use super::exit::ExitCode;

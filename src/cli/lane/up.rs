@@ -123,12 +123,18 @@ async fn hold(
     let facts = Platform::inspect_or_detect(&config).await?;
     let mut plan = plan_on(profile, &facts, None).validated()?;
     plan.development_log_root = log_root(&command.artifacts, &profile.root);
-    let (folder, journal) = new_folder(command, &plan)?;
+    let (folder, journal) = new_folder(&command.artifacts, &plan)?;
     let transient = plan.transient_names().into_iter().chain([VV_FILE]);
     let _ = names.set(transient.map(|name| folder.join(name)).collect());
     let telling = tokio::spawn(tell(journal.clone(), look));
-    let options =
-        UpOptions { plan: &plan, folder: &folder, start: Start::Boot, is_joinable: true, recorder: None };
+    let options = UpOptions {
+        plan: &plan,
+        folder: &folder,
+        start: Start::Boot,
+        is_joinable: true,
+        recorder: None,
+        listener: None,
+    };
     let up = Lane::up_with(options, &journal, cancel).await;
     telling.abort();
     let result = match up {
@@ -158,10 +164,10 @@ async fn hold_simulated(
     cancel: &CancellationToken,
     names: &Names,
 ) -> Result<Option<LaneEnd>, LaneError> {
-    let (folder, journal) = new_folder(command, &SimPlan(profile))?;
+    let (folder, journal) = new_folder(&command.artifacts, &SimPlan(profile))?;
     let _ = names.set([SPICE_SOCKET, VV_FILE].map(|name| folder.join(name)).into());
     let telling = tokio::spawn(tell(journal.clone(), look));
-    let options = SimOptions { profile, folder: &folder, is_joinable: true, recorder: None };
+    let options = SimOptions { profile, folder: &folder, is_joinable: true, recorder: None, listener: None };
     let up = SimLane::up(options, &journal, cancel).await;
     telling.abort();
     let result = match up {
@@ -183,12 +189,15 @@ async fn hold_simulated(
 }
 
 /// Makes the lane's folder, with the plan in it, and its journal.
-fn new_folder(command: &UpCommand, plan: &impl serde::Serialize) -> Result<(PathBuf, Journal), LaneError> {
+pub(in crate::cli) fn new_folder(
+    artifacts: &Path,
+    plan: &impl serde::Serialize,
+) -> Result<(PathBuf, Journal), LaneError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| LaneError::Prepare { path, source }
     };
-    let folder = runner::new_run_folder(&command.artifacts).map_err(failed(&command.artifacts))?;
+    let folder = runner::new_run_folder(artifacts).map_err(failed(artifacts))?;
     // Absolute, as others come from elsewhere.
     let folder = std::fs::canonicalize(&folder).map_err(failed(&folder))?;
     let journal = Journal::create(&folder.join("journal.ndjson")).map_err(failed(&folder))?;
@@ -197,7 +206,7 @@ fn new_folder(command: &UpCommand, plan: &impl serde::Serialize) -> Result<(Path
 }
 
 /// Holds the lane until it ends or somebody wants it to; returns how it ended by itself.
-async fn wait(lane: LaneHandle, cancel: &CancellationToken) -> Option<LaneEnd> {
+pub(in crate::cli) async fn wait(lane: LaneHandle, cancel: &CancellationToken) -> Option<LaneEnd> {
     let mut ended = lane.ended;
     // Both arms only observe.
     tokio::select! {
@@ -207,7 +216,7 @@ async fn wait(lane: LaneHandle, cancel: &CancellationToken) -> Option<LaneEnd> {
 }
 
 /// Says what the lane is waiting for, until it is told to stop.
-async fn tell(journal: Journal, look: Look) {
+pub(in crate::cli) async fn tell(journal: Journal, look: Look) {
     let mut read = Cursor::default();
     let mut newest = journal.watch();
     loop {
@@ -225,7 +234,7 @@ async fn tell(journal: Journal, look: Look) {
     }
 }
 
-fn say(text: &str) -> std::io::Result<()> {
+pub(in crate::cli) fn say(text: &str) -> std::io::Result<()> {
     match anstream::stdout().write_all(text.as_bytes()) {
         // A reader that went away, as `| head` does, takes nothing away from the lane.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

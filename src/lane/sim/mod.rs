@@ -32,10 +32,10 @@ use super::profile::{SimCompression, SimProfile};
 use super::readiness::{Vigil, pass};
 use super::serial;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_serial};
-use crate::console::Console;
 use crate::console::spice::SpiceConsole;
+use crate::console::{Console, ConsoleListener};
 use crate::journal::{Body, Journal, Source};
-use crate::oracle::watch as oracle_watch;
+use crate::oracle::watch::{self as oracle_watch, Digests};
 use crate::spice::server::{Encoding, ServerOptions, serve};
 use crate::spice::{Compression, Endpoint, Recorder, SessionOptions};
 
@@ -57,6 +57,8 @@ pub struct SimOptions<'a> {
     pub is_joinable: bool,
     /// Where the console is recorded.
     pub recorder: Option<&'a Recorder>,
+    /// Who hears what the console tells.
+    pub listener: Option<&'a Arc<dyn ConsoleListener>>,
 }
 
 /// What has been brought up so far.
@@ -121,7 +123,7 @@ async fn bring_up(
     journal: &Journal,
     parts: &mut Parts,
 ) -> Result<LaneHandle, LaneError> {
-    let SimOptions { profile, folder, is_joinable, recorder } = options;
+    let SimOptions { profile, folder, is_joinable, recorder, listener } = options;
     state(journal, "starting", Some(profile.name.clone()));
     let (ended_sender, machine_ended) = watch::channel(None);
     let follower = serial::follow(&folder.join(SERIAL_LOG))?;
@@ -146,7 +148,8 @@ async fn bring_up(
     let machine = Machine::new(display, inputs, &folder.join(SERIAL_LOG), profile.time_scale, faults.clone())
         .map_err(|source| LaneError::Prepare { path: folder.join(SERIAL_LOG), source })?;
     let watched = Arc::clone(&console) as Arc<dyn Console>;
-    parts.pumps.console = Some(oracle_watch::spawn(watched, events, journal.clone(), true));
+    parts.pumps.console =
+        Some(oracle_watch::spawn(watched, events, journal.clone(), Digests::OnScreen, listener.cloned()));
     if !is_joinable {
         // A name that is gone cannot be left behind, whatever kills us.
         remove(&parts.socket)?;

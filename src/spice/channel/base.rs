@@ -18,6 +18,8 @@ pub struct Base<E> {
     transmit: Transmit,
     events: VecDeque<E>,
     pub(super) counters: Counters,
+    /// Whether PINGs are reported.
+    tells_pings: bool,
     /// What is waited for, on a channel that waits at all.
     waits: Option<Vec<WaitForChannel>>,
 }
@@ -135,8 +137,14 @@ impl<E: From<BaseEvent>> Base<E> {
             transmit: Transmit::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            tells_pings: false,
             waits: None,
         }
+    }
+
+    /// One of a channel that reports PINGs.
+    pub(super) fn telling_pings() -> Self {
+        Self { tells_pings: true, ..Self::new() }
     }
 
     /// One of a channel that waits for others where the server wants it.
@@ -252,7 +260,12 @@ impl<E: From<BaseEvent>> Base<E> {
                 self.ack = AckWindow { size: message.window, left: message.window };
                 return true;
             }
-            BaseMessage::Ping(ping) => self.send(&Pong { id: ping.id, timestamp: ping.timestamp }),
+            BaseMessage::Ping(ping) => {
+                self.send(&Pong { id: ping.id, timestamp: ping.timestamp });
+                if self.tells_pings {
+                    self.report(BaseEvent::Pinged.into());
+                }
+            }
             BaseMessage::Notify(notify) => self.report(notice(&notify).into()),
             BaseMessage::Migrate(message) if message.flags & 1 != 0 => self.send(&MigrateFlushMark {}),
             BaseMessage::WaitForChannels(message) => match &mut self.waits {

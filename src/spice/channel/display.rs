@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::base::Base;
 use super::reports::StreamReports;
+use super::streams::StreamLog;
 use super::{BaseEvent, ChannelError, Counters, Hold, Machine};
 use crate::spice::codec::{CodecError, glz};
 use crate::spice::limits::Limits;
@@ -72,6 +73,8 @@ pub struct DisplayChannel {
     base: Base<DisplayEvent>,
     canvas: Canvas,
     reports: StreamReports,
+    streams: StreamLog,
+    marks: u64,
     /// What the last MONITORS_CONFIG said; empty before the first.
     heads: Vec<Head>,
     /// A message that waits for another channel, and those that came with it. Whether the first was tried is said beside it.
@@ -168,6 +171,8 @@ impl DisplayChannel {
             base: Base::patient(),
             canvas: Canvas::with_dictionary(canvas_options, dictionary),
             reports: StreamReports::default(),
+            streams: StreamLog::default(),
+            marks: 0,
             heads: Vec::new(),
             held: VecDeque::new(),
             is_tried: false,
@@ -210,6 +215,21 @@ impl DisplayChannel {
     /// Id and surface of the screen, if there is one now.
     pub fn primary(&self) -> Option<(u32, &Surface)> {
         self.canvas.primary()
+    }
+
+    /// All surfaces there are.
+    pub fn surfaces(&self) -> impl Iterator<Item = (u32, &Surface)> {
+        self.canvas.surfaces()
+    }
+
+    /// What became of video streams.
+    pub fn streams(&self) -> &StreamLog {
+        &self.streams
+    }
+
+    /// How often the server considered the screen worth showing.
+    pub fn marks(&self) -> u64 {
+        self.marks
     }
 
     /// The visible parts of the surfaces there are: what the server named, or the whole screen where it named nothing.
@@ -309,12 +329,16 @@ impl DisplayChannel {
             DisplayMessage::DrawAlphaBlend(m) => return canvas.alpha_blend(m),
             DisplayMessage::DrawComposite(m) => return canvas.composite(m),
             DisplayMessage::StreamData(m) => {
+                self.streams.receive(m.id);
                 let outcome = canvas.stream_data(m)?;
+                self.streams.draw(m.id);
                 self.count_frame(m.id, m.multi_media_time, now);
                 return Ok(outcome);
             }
             DisplayMessage::StreamDataSized(m) => {
+                self.streams.receive(m.id);
                 let outcome = canvas.stream_data_sized(m)?;
+                self.streams.draw(m.id);
                 self.count_frame(m.id, m.multi_media_time, now);
                 return Ok(outcome);
             }
@@ -330,7 +354,10 @@ impl DisplayChannel {
                     self.base.report(DisplayEvent::SurfaceDestroyed { surface_id });
                 }
             }
-            DisplayMessage::Mark(_) => self.base.report(DisplayEvent::Marked),
+            DisplayMessage::Mark(_) => {
+                self.marks += 1;
+                self.base.report(DisplayEvent::Marked);
+            }
             DisplayMessage::Reset(_) => {
                 for (surface_id, rect) in canvas.clear_primary() {
                     self.base.report(DisplayEvent::Drawn { surface_id, rect, at: now });
@@ -344,6 +371,7 @@ impl DisplayChannel {
             DisplayMessage::StreamCreate(create) => {
                 self.reports.forget(create.id);
                 canvas.create_stream(create)?;
+                self.streams.create(create, now);
             }
             DisplayMessage::StreamClip(clip) => {
                 if !canvas.stream_clip(clip)? {
@@ -353,11 +381,13 @@ impl DisplayChannel {
             DisplayMessage::StreamDestroy(destroy) => {
                 self.reports.forget(destroy.id);
                 canvas.destroy_stream(destroy.id);
+                self.streams.destroy(destroy.id, now);
             }
             // Part of every reset.
             DisplayMessage::StreamDestroyAll(_) => {
                 self.reports.forget_all();
                 canvas.destroy_all_streams();
+                self.streams.destroy_all(now);
             }
             DisplayMessage::StreamActivateReport(activate) => {
                 if !canvas.has_stream(activate.stream_id) {
@@ -377,6 +407,7 @@ impl DisplayChannel {
         *self.base.counters.images.entry("MJPEG").or_default() += 1;
         if let Some(report) = self.reports.count_frame(stream_id, mm_time, now) {
             self.base.send(&report);
+            self.streams.reports += 1;
         }
     }
 

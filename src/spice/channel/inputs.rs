@@ -1,5 +1,8 @@
 //! The inputs channel: keys and a mouse out, lock lights in.
 
+use std::collections::VecDeque;
+use std::time::Instant;
+
 use thiserror::Error;
 
 use super::base::{Base, OnBase};
@@ -17,6 +20,10 @@ pub struct InputsChannel {
     buttons: u16,
     /// Motions sent and not yet acknowledged.
     in_flight: u32,
+    /// Motions sent since the last that asks for an acknowledgement.
+    unasked: u32,
+    /// When the motions were sent that the server has to acknowledge, if that is known.
+    asked_at: VecDeque<Option<Instant>>,
     /// Motion that waits until the server has taken in what was sent.
     waiting: Option<Motion>,
 }
@@ -47,6 +54,11 @@ pub enum Motion {
 pub enum InputsEvent {
     /// The guest's lock lights: an or of `wire::inputs::modifier`.
     KeyModifiers(u16),
+    /// The server has taken the motion in that was sent then.
+    MotionTaken {
+        /// When.
+        sent_at: Instant,
+    },
     /// See [`BaseEvent`].
     Base(BaseEvent),
 }
@@ -104,7 +116,14 @@ impl TryFrom<u16> for KeyCode {
 impl InputsChannel {
     /// The state right after the link.
     pub fn new() -> Self {
-        Self { base: Base::new(), buttons: 0, in_flight: 0, waiting: None }
+        Self {
+            base: Base::new(),
+            buttons: 0,
+            in_flight: 0,
+            unasked: 0,
+            asked_at: VecDeque::new(),
+            waiting: None,
+        }
     }
 
     /// Queues a press.
@@ -123,7 +142,7 @@ impl InputsChannel {
     }
 
     /// Queues a motion. While the server has too many to take in, the next ones become one.
-    pub fn mouse_move(&mut self, motion: Motion) {
+    pub fn mouse_move(&mut self, motion: Motion, now: Instant) {
         let motion = match (self.waiting.take(), motion) {
             (Some(Motion::By { dx, dy }), Motion::By { dx: more_x, dy: more_y }) => {
                 Motion::By { dx: dx.saturating_add(more_x), dy: dy.saturating_add(more_y) }
@@ -131,7 +150,7 @@ impl InputsChannel {
             (_, motion) => motion,
         };
         if self.in_flight < MOTIONS_IN_FLIGHT {
-            self.send_motion(motion);
+            self.send_motion(motion, Some(now));
         } else {
             self.waiting = Some(motion);
         }
@@ -153,12 +172,30 @@ impl InputsChannel {
 
     fn send_waiting(&mut self) {
         if let Some(motion) = self.waiting.take() {
-            self.send_motion(motion);
+            self.send_motion(motion, None);
         }
     }
 
-    fn send_motion(&mut self, motion: Motion) {
+    /// Queues motions that move nothing until the server has to acknowledge them, which measures how long it takes.
+    pub fn probe(&mut self, now: Instant) {
+        // Nobody waits for a second answer before the first.
+        if !self.asked_at.is_empty() {
+            return;
+        }
+        for _ in self.unasked..MOTIONS_PER_ACK {
+            self.send_motion(Motion::By { dx: 0, dy: 0 }, Some(now));
+        }
+    }
+
+    fn send_motion(&mut self, motion: Motion, at: Option<Instant>) {
         self.in_flight += 1;
+        self.unasked += 1;
+        if self.unasked == MOTIONS_PER_ACK {
+            self.unasked = 0;
+            // A server that never answers is not remembered for ever.
+            self.asked_at.truncate(UNANSWERED);
+            self.asked_at.push_back(at);
+        }
         let buttons = self.buttons;
         match motion {
             Motion::To { x, y, display_id } => self.base.send(&MousePosition { x, y, buttons, display_id }),
@@ -169,6 +206,7 @@ impl InputsChannel {
 
 /// The server says so once for this many (SPICE protocol, section 15.4).
 const MOTIONS_PER_ACK: u32 = 4;
+const UNANSWERED: usize = 64;
 const MOTIONS_IN_FLIGHT: u32 = 2 * MOTIONS_PER_ACK;
 
 /// The bit of a button in the set of those that are held.
@@ -206,6 +244,9 @@ impl OnBase for InputsChannel {
             }
             Some(InputsMessage::MouseMotionAck(_)) => {
                 self.in_flight = self.in_flight.saturating_sub(MOTIONS_PER_ACK);
+                if let Some(Some(sent_at)) = self.asked_at.pop_front() {
+                    self.base.report(InputsEvent::MotionTaken { sent_at });
+                }
                 if self.in_flight < MOTIONS_IN_FLIGHT {
                     self.send_waiting();
                 }

@@ -61,7 +61,7 @@ impl From<BaseEvent> for MainEvent {
 impl MainChannel {
     /// The state right after the link.
     pub fn new() -> Self {
-        Self { base: Base::new(), agent: Agent::default(), is_initialised: false }
+        Self { base: Base::telling_pings(), agent: Agent::default(), is_initialised: false }
     }
 
     /// Capabilities to link with. Those for migration are left out, so the server does not ask for any part in it.

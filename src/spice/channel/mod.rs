@@ -14,6 +14,7 @@ mod inputs;
 mod main;
 mod playback;
 mod reports;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -26,6 +27,7 @@ pub use display::{Compression, DisplayChannel, DisplayEvent, DisplayOptions, Mon
 pub use inputs::{InputsChannel, InputsEvent, KeyCode, KeyCodeError, Motion};
 pub use main::{MainChannel, MainEvent};
 pub use playback::PlaybackChannel;
+pub use streams::{StreamFacts, StreamLog};
 
 use super::surface::DrawError;
 use super::wire::WireError;
@@ -176,6 +178,8 @@ pub enum BaseEvent {
         /// SPICE's name of it, or a reason.
         what: String,
     },
+    /// The server measures: it has sent a PING, on a channel that tells of them.
+    Pinged,
 }
 
 #[cfg(test)]

@@ -543,7 +543,7 @@ fn buttons_are_sent_with_all_that_are_held() {
     let mut pair = Pair::new(InputsChannel::new());
     pair.client.mouse_press(1);
     pair.client.mouse_press(3);
-    pair.client.mouse_move(Motion::By { dx: 1, dy: -1 });
+    pair.client.mouse_move(Motion::By { dx: 1, dy: -1 }, Instant::now());
     pair.client.mouse_release(1);
     let wanted = [
         sent(&MousePress { button: 1, buttons: 1 }),
@@ -561,13 +561,13 @@ fn buttons_are_sent_with_all_that_are_held() {
 fn motion_that_a_server_cannot_keep_up_with_becomes_one() {
     let mut pair = Pair::new(InputsChannel::new());
     for _ in 0..12 {
-        pair.client.mouse_move(Motion::By { dx: 1, dy: 2 });
+        pair.client.mouse_move(Motion::By { dx: 1, dy: 2 }, Instant::now());
     }
     assert_eq!(pair.received().len(), 8);
     pair.send(&inputs::MouseMotionAck {});
     assert_eq!(pair.received(), [sent(&MouseMotion { dx: 4, dy: 8, buttons: 0 })]);
     for x in 0..7 {
-        pair.client.mouse_move(Motion::To { x, y: 0, display_id: 1 });
+        pair.client.mouse_move(Motion::To { x, y: 0, display_id: 1 }, Instant::now());
     }
     assert_eq!(pair.received().len(), 3);
     // A click is where the last motion went, acknowledged or not.

@@ -144,16 +144,19 @@ pub(super) fn converse<M: Machine>(
 
 fn act(machine: &mut InputsChannel, habits: u8, at: u64) {
     if habits & 1 != 0 {
-        machine.mouse_move(Motion::By { dx: i32::MAX, dy: i32::MIN });
+        machine.mouse_move(Motion::By { dx: i32::MAX, dy: i32::MIN }, Instant::now());
     }
     if habits & 2 != 0 {
-        machine.mouse_move(Motion::To { x: u32::MAX, y: 0, display_id: 0 });
+        machine.mouse_move(Motion::To { x: u32::MAX, y: 0, display_id: 0 }, Instant::now());
     }
     if habits & 4 != 0 {
         machine.mouse_press(at.to_le_bytes()[0]);
     }
     if habits & 8 != 0 {
         machine.mouse_release(at.to_le_bytes()[0]);
+    }
+    if habits & 16 != 0 {
+        machine.probe(Instant::now());
     }
     if let Ok(key) = KeyCode::try_from(u16::from(at.to_le_bytes()[0])) {
         machine.key_down(key);
@@ -165,6 +168,7 @@ pub(super) fn check_base(event: &BaseEvent) {
     match event {
         BaseEvent::Notice { text, .. } => check_text(text),
         BaseEvent::Unsupported { what } => check_text(what),
+        BaseEvent::Pinged => {}
     }
 }
 

@@ -98,6 +98,11 @@ impl Canvas {
         self.surfaces.get(&id)
     }
 
+    /// All surfaces with their ids.
+    pub fn surfaces(&self) -> impl Iterator<Item = (u32, &Surface)> {
+        self.surfaces.iter().map(|(id, surface)| (*id, surface))
+    }
+
     /// Id and surface of the screen.
     pub fn primary(&self) -> Option<(u32, &Surface)> {
         let primaries = self.surfaces.iter().filter(|(_, surface)| surface.is_primary());

@@ -56,7 +56,13 @@ async fn text_goes_both_ways_and_a_size_is_answered() {
     let (console, events) = SpiceConsole::connect(SessionOptions::new(Endpoint::Unix(socket))).await.unwrap();
     let journal = Journal::new();
     let console: Arc<dyn Console> = console;
-    backstaff::oracle::watch::spawn(Arc::clone(&console), events, journal.clone(), false);
+    backstaff::oracle::watch::spawn(
+        Arc::clone(&console),
+        events,
+        journal.clone(),
+        backstaff::oracle::watch::Digests::Ignored,
+        None,
+    );
     let (_end, ended) = watch::channel(None);
     let lane = LaneHandle {
         name: "agent".to_owned(),

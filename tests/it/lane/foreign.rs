@@ -30,7 +30,13 @@ async fn a_foreign_client_shows_the_simulated_guest_and_types_into_it() {
         Profile::Sim(profile) => *profile,
         other => panic!("{other:?}"),
     };
-    let options = SimOptions { profile: &profile, folder: folder.path(), is_joinable: true, recorder: None };
+    let options = SimOptions {
+        profile: &profile,
+        folder: folder.path(),
+        is_joinable: true,
+        recorder: None,
+        listener: None,
+    };
     let lane = SimLane::up(options, &journal, &CancellationToken::new()).await.unwrap();
     let ours = || {
         let console = lane.handle().console.unwrap();

@@ -103,8 +103,13 @@ impl Typist {
             other => panic!("{other:?}"),
         };
         let journal = Journal::new();
-        let options =
-            SimOptions { profile: &profile, folder: folder.path(), is_joinable: false, recorder: None };
+        let options = SimOptions {
+            profile: &profile,
+            folder: folder.path(),
+            is_joinable: false,
+            recorder: None,
+            listener: None,
+        };
         let lane = SimLane::up(options, &journal, &CancellationToken::new()).await.unwrap();
         let console = lane.handle().console.unwrap();
         Self { lane, console, journal, _folder: folder }

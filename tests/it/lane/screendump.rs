@@ -79,8 +79,14 @@ pub(crate) async fn record_the_story(device: &str, path: &Path) {
     let recorder = Recorder::create(path, RecorderOptions::default()).unwrap();
     let plan = plan_of(device, &platform.unwrap());
     let (start, recorded) = (Start::Boot, Some(&recorder));
-    let options =
-        UpOptions { plan: &plan, folder: folder.path(), start, is_joinable: false, recorder: recorded };
+    let options = UpOptions {
+        plan: &plan,
+        folder: folder.path(),
+        start,
+        is_joinable: false,
+        recorder: recorded,
+        listener: None,
+    };
     let lane = Lane::up_with(options, &journal, &CancellationToken::new()).await.unwrap();
     for step in STEPS {
         play(&lane, &journal, folder.path(), step).await;

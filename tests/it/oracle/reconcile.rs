@@ -253,7 +253,9 @@ fn without_hashes_another_order_is_found() {
     };
     let swapped = fault(&|digests| digests[2].raw_records.swap(1, 2));
     assert!(swapped.starts_with("the 6 records of frame 3 do not stand together"), "{swapped}");
-    let gone = fault(&|digests| drop(digests[3].raw_records.remove(4)));
+    let gone = fault(&|digests| {
+        digests[3].raw_records.remove(4);
+    });
     assert!(gone.contains("number 5 of them does not follow"), "{gone}");
     let fell = fault(&|digests| {
         let older = digests[1].raw_records.clone();
