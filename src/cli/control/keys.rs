@@ -111,33 +111,55 @@ fn code(name: &str) -> Result<Scancode, ControlError> {
 impl Keys {
     pub(super) async fn send(self, session: &mut Session) -> Result<ExitCode, ControlError> {
         let half = self.delay / 2;
-        let mut sent = 0;
         for stroke in &self.strokes {
-            if stroke.goes_down {
-                for code in &stroke.codes {
-                    key(session, code.0, KeyState::Down).await?;
+            let mut held = Held { session, codes: Vec::new() };
+            for code in &stroke.codes {
+                // Noted first: what is on its way when we are interrupted is down, too.
+                held.codes.push(*code);
+                if stroke.goes_down {
+                    key(session, *code, KeyState::Down).await?;
                 }
             }
             if stroke.goes_down && stroke.goes_up {
                 tokio::time::sleep(half).await;
             }
             if stroke.goes_up {
-                for code in stroke.codes.iter().rev() {
-                    // Some servers forget the break bit.
-                    key(session, code.0 | 0x80, KeyState::Up).await?;
+                while let Some(code) = held.codes.last().copied() {
+                    key(session, code, KeyState::Up).await?;
+                    held.codes.pop();
                 }
             }
-            sent += 1;
+            held.codes.clear();
             tokio::time::sleep(half).await;
         }
+        let sent = self.strokes.len();
         let plural = if sent == 1 { "" } else { "s" };
         session.print(&json!({ "keys_sent": sent }), &format!("{sent} key{plural} sent\n"))
     }
 }
 
-async fn key(session: &Session, scancode: u16, state: KeyState) -> Result<(), ControlError> {
-    let params = SendKeyParams { scancode, state: state.name().to_owned() };
-    session.call::<Value>(Call::SendKey(params)).await.map(drop)
+async fn key(session: &Session, code: Scancode, state: KeyState) -> Result<(), ControlError> {
+    session.call::<Value>(event(code, state)).await.map(drop)
+}
+
+fn event(code: Scancode, state: KeyState) -> Call {
+    // Some servers forget the break bit.
+    let scancode = if state == KeyState::Up { code.0 | 0x80 } else { code.0 };
+    Call::SendKey(SendKeyParams { scancode, state: state.name().to_owned() })
+}
+
+/// Keys that are down. When we are interrupted they go up all the same.
+struct Held<'a> {
+    session: &'a Session,
+    codes: Vec<Scancode>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        for code in self.codes.drain(..).rev() {
+            drop(self.session.client.send(event(code, KeyState::Up)));
+        }
+    }
 }
 
 #[cfg(test)]

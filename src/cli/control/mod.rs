@@ -7,6 +7,7 @@ mod paste;
 mod picture;
 mod text;
 
+use std::cell::OnceCell;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,17 +130,21 @@ impl ControlCommand {
             deadline: self.timeout,
             answer: self.timeout,
         };
+        let connected = OnceCell::new();
         let work = async {
             let (client, events) = Client::connect(&path, options).await?;
-            let mut session = Session { client, events, timeout: self.timeout, json: self.json };
-            let code = verb.run(&mut session).await;
-            session.client.close().await;
-            code
+            let _ = connected.set(client.clone());
+            verb.run(&mut Session { client, events, timeout: self.timeout, json: self.json }).await
         };
-        tokio::select! {
+        let result = tokio::select! {
             result = work => result,
-            number = signalled() => Ok(ExitCode::signal(number?)),
+            number = signalled() => number.map(ExitCode::signal),
+        };
+        // Whatever is to go up at the end still does, and the server is free for the next client.
+        if let Some(client) = connected.get() {
+            client.close().await;
         }
+        result
     }
 }
 

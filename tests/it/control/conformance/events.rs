@@ -25,7 +25,8 @@ fn surface_drawn_names_the_surface_and_when() {
     talk.call("subscribe", json!({ "events": ["surface_drawn"] }));
     guest.was_typed(&mut talk, &[]);
     let mut produced = 0.0;
-    for _ in 0..20 {
+    // Eight dots and a prompt.
+    for _ in 0..9 {
         let drawn = talk.event("surface_drawn");
         assert_eq!((&drawn["display_channel_id"], &drawn["surface_id"]), (&json!(0), &json!(0)));
         // A second for clocks that are set.

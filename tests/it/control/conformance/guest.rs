@@ -125,7 +125,14 @@ pub(super) fn press(talk: &mut Talk, code: u16) {
 
 /// The digest on the screen, if there is one now.
 pub(super) fn newest(talk: &mut Talk) -> Option<Digest> {
-    let shot = talk.call("screenshot", json!({ "format": "rgba" }));
+    let id = talk.ask("screenshot", json!({ "format": "rgba" }));
+    let answer = talk.answer();
+    assert_eq!(answer["id"], id, "the answer to screenshot");
+    // A socket is there before its screen.
+    if answer["error"]["code"] == "no_such_surface" {
+        return None;
+    }
+    let shot = &answer["result"];
     let side = |key: &str| u32::try_from(shot[key].as_u64().unwrap()).unwrap();
     let (width, height) = (side("width"), side("height"));
     let data = shot["data_base64"].as_str().unwrap();

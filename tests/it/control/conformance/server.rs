@@ -1,15 +1,13 @@
 //! Whose rules are tested: a foreign server, or one of our own that all tests of this process share.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use super::wire::{DEADLINE, Talk};
-use crate::cli::lab::{Lab, skipped};
+use super::wire::Talk;
+use crate::cli::lab::skipped;
+use crate::control::own::OwnServer;
 
 /// The server, for one test alone.
 pub(super) struct Server {
@@ -82,7 +80,7 @@ static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
 /// A server that lives as long as a test uses or waits for it.
 enum Shared {
     Foreign(PathBuf),
-    Own(Box<Own>),
+    Own(Box<OwnServer>),
 }
 
 impl Shared {
@@ -91,7 +89,7 @@ impl Shared {
         shared.upgrade().unwrap_or_else(|| {
             let started = Arc::new(match std::env::var_os("BACKSTAFF_CONFORMANCE_SOCKET") {
                 Some(path) => Self::Foreign(path.into()),
-                None => Self::Own(Box::new(Own::start())),
+                None => Self::Own(Box::new(OwnServer::start())),
             });
             *shared = Arc::downgrade(&started);
             started
@@ -105,51 +103,3 @@ impl Shared {
         }
     }
 }
-
-/// `backstaff serve`.
-struct Own {
-    path: PathBuf,
-    process: Child,
-    _lab: Lab,
-}
-
-impl Own {
-    fn start() -> Self {
-        let lab = Lab::bare().file("lanes/fast.toml", FAST);
-        let path = lab.path("console.sock");
-        let serve = ["serve", "--lane", "fast", "--control-socket", path.to_str().unwrap()];
-        let mut command = lab.command(&serve).into_command();
-        let log = std::fs::File::create(lab.path("serve.log")).unwrap();
-        command.stdout(Stdio::from(log.try_clone().unwrap())).stderr(log);
-        let mut process = command.spawn().unwrap();
-        let limit = Instant::now() + DEADLINE;
-        while !path.exists() {
-            let said = std::fs::read_to_string(lab.path("serve.log")).unwrap_or_default();
-            let ended = process.try_wait().unwrap();
-            assert!(ended.is_none(), "backstaff serve: {}\n{said}", ended.unwrap_or_default());
-            if Instant::now() >= limit {
-                let _ = process.kill();
-                panic!("no socket within {DEADLINE:?}\n{said}");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { path, process, _lab: lab }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        let _ = pid.map(|pid| rustix::process::kill_process(pid, Signal::TERM));
-        let limit = Instant::now() + DEADLINE;
-        while matches!(self.process.try_wait(), Ok(None)) {
-            if Instant::now() >= limit {
-                let _ = self.process.kill();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-/// The guest need not make people wait.
-const FAST: &str = "kind = \"sim\"\n[sim]\ntime_scale = 5\n";
