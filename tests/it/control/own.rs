@@ -18,7 +18,7 @@ pub(crate) struct OwnServer {
 impl OwnServer {
     /// Starts it and waits for its socket, which comes before the guest does. The guest need not make people wait.
     pub(crate) fn start() -> Self {
-        Self::with_time_scale(5)
+        Self::with_time_scale(10)
     }
 
     /// The same with a guest whose time goes so many times as fast as the clock.

@@ -3,6 +3,7 @@
 //! At its first prompt the guest waits for ever: it records every key, and none but R, I and A does anything. R shows
 //! the prompt anew and with it a digest, whose hash over all keys since boot leaves only one story of what was typed.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use backstaff::oracle::digest::DigestReader;
@@ -77,9 +78,15 @@ impl Guest {
         let now = |digest: &Digest| digest.raw_records.last().map_or(0, Record::timestamp_ms) / POLL_MS;
         let (first, last) = (now(&before), now(&self.digest));
         let (from, to) = (before.channel_hashes.keypress, self.digest.channel_hashes.keypress);
+        // The answer to the prompt has the time of its key. It may have left the window of records.
+        let answered = self.digest.raw_records.iter().find_map(|record| match record {
+            Record::BootloaderDecision { timestamp_ms, .. } => Some(timestamp_ms / POLL_MS),
+            _ => None,
+        });
+        let ends = answered.map_or(first..=last, |poll| poll..=poll);
         let is_typed = |keys: &[Key]| {
             let keys: Vec<Key> = keys.iter().copied().chain([('r', 0)]).collect();
-            is_story(from, to, &keys, first, last)
+            is_story(from, to, &keys, first, &ends)
         };
         if lists.iter().any(|keys| is_typed(keys)) {
             return;
@@ -147,14 +154,15 @@ fn waits_at_prompt(digest: &Digest) -> bool {
     matches!(digest.raw_records.last(), Some(Record::LineRendered { row: 21 | 22, .. }))
 }
 
-/// Whether these keys, typed at some time each, lead from one hash to the other.
-fn is_story(from: u32, to: u32, keys: &[Key], first_poll: u64, last_poll: u64) -> bool {
+/// Whether these keys, typed at some time each and the last of them in `ends`, lead from one hash to the other.
+fn is_story(from: u32, to: u32, keys: &[Key], first_poll: u64, ends: &RangeInclusive<u64>) -> bool {
     let Some(((unicode, scancode), rest)) = keys.split_first() else { return from == to };
-    (first_poll..=last_poll).any(|poll| {
+    let begin = if rest.is_empty() { first_poll.max(*ends.start()) } else { first_poll };
+    (begin..=*ends.end()).any(|poll| {
         let timestamp_ms = poll * POLL_MS;
         let mut hashes = ChannelHashes { keypress: from, ..ChannelHashes::default() };
         hashes.extend(&Record::Keypress { unicode: *unicode, scancode: *scancode, timestamp_ms });
-        is_story(hashes.keypress, to, rest, poll, last_poll)
+        is_story(hashes.keypress, to, rest, poll, ends)
     })
 }
 
