@@ -6,15 +6,16 @@
 use visual_digest::symbol::{self, Symbol};
 use visual_digest::{Frame, MAX_PAYLOAD, MODULE_SIZE, Payload, SYMBOL_MODULES, region_origin};
 
-use crate::{lane, spice};
+use crate::{control, lane, spice};
 
 /// Runs what a fuzzer feeds.
 pub type Target = fn(&[u8]);
 
 /// All targets. Each has a fuzzer of its name, and a corpus.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("agent", spice::fuzzing::agent),
     ("channels", spice::fuzzing::channels),
+    ("control", control::fuzzing::control),
     ("digest", digest),
     ("display", spice::fuzzing::display),
     ("draws", spice::fuzzing::draws),

@@ -457,3 +457,212 @@ const BREAK: u16 = 0x80;
 /// No screen is larger.
 const LARGEST_SIDE: u32 = 16_384;
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use serde_json::{Value, json};
+
+    use super::super::test_console::TestConsole;
+    use super::super::{Area, ConsoleListener as _};
+    use super::*;
+    use crate::console::agent::NotFetched;
+    use crate::control::server::{ControlServer, ServerOptions};
+
+    /// A served console and somebody who subscribed to everything.
+    struct Lab {
+        served: ServedConsole,
+        console: Arc<TestConsole>,
+        lines: std::io::BufReader<UnixStream>,
+        stop: CancellationToken,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Lab {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("control");
+            let (served, console) = (ServedConsole::new(), Arc::new(TestConsole::default()));
+            let stop = CancellationToken::new();
+            let server = ControlServer::bind(&path).unwrap();
+            let (desk, hub) = (Arc::new(served.clone()), served.hub());
+            tokio::spawn(server.serve(desk, hub, ServerOptions::new("test"), stop.clone()));
+            let shared = Arc::clone(&console) as Arc<dyn Console>;
+            served.handle_console(&shared);
+            let stream = UnixStream::connect(&path).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let mut lab =
+                Self { served, console, lines: std::io::BufReader::new(stream), stop, _folder: folder };
+            lab.ask("hello", json!({ "client_name": "x", "protocol_version": "1.5" })).await;
+            let all = EventKind::ALL.map(EventKind::name);
+            lab.ask("subscribe", json!({ "events": all })).await;
+            lab
+        }
+
+        async fn ask(&mut self, method: &str, params: Value) -> Value {
+            use std::io::Write as _;
+            let line = json!({ "id": 1, "method": method, "params": params });
+            writeln!(self.lines.get_mut(), "{line}").unwrap();
+            self.line().await
+        }
+
+        async fn line(&mut self) -> Value {
+            use std::io::BufRead as _;
+            // The server needs the thread.
+            tokio::task::block_in_place(|| {
+                let mut line = String::new();
+                self.lines.read_line(&mut line).unwrap();
+                serde_json::from_str(&line).unwrap()
+            })
+        }
+    }
+
+    impl Drop for Lab {
+        fn drop(&mut self) {
+            self.stop.cancel();
+        }
+    }
+
+    fn digest(frame_counter: u32) -> ObservedDigest {
+        ObservedDigest {
+            frame_counter,
+            channel_hashes: None,
+            raw_records: vec![visual_digest::Record::LineRendered { row: 3, timestamp_ms: 4 }],
+            unknown_records: Vec::new(),
+            framebuffer_hash: 5,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_happens_is_told_in_order_and_once() {
+        let mut lab = Lab::new().await;
+        let now = Instant::now();
+        let area = Area { left: 0, top: 0, right: 1, bottom: 1 };
+        let pinged = |after| ConsoleEvent::Pinged { at: now + Duration::from_millis(after) };
+        let (channel_id, surface_id, primary, batch) = (1, 2, false, 0);
+        lab.served.handle_event(&pinged(0));
+        lab.served.handle_event(&pinged(250));
+        lab.served.handle_event(&ConsoleEvent::Drawn {
+            channel_id,
+            surface_id,
+            primary,
+            area,
+            draws: 2,
+            at: now,
+            batch,
+        });
+        lab.served.handle_digest(&digest(7));
+        lab.served.handle_digest(&digest(7));
+        lab.served.handle_digest(&digest(1));
+        lab.served.handle_event(&ConsoleEvent::InputRoundTrip { took: Duration::from_micros(1_500) });
+        let latency = lab.line().await;
+        assert_eq!((&latency["event"], &latency["data"]["sample_ms"]), (&json!("latency"), &json!(250.0)));
+        let drawn = lab.line().await;
+        assert_eq!(drawn["event"], "surface_drawn");
+        assert_eq!(drawn["data"]["display_channel_id"], 1);
+        assert_eq!(drawn["data"]["surface_id"], 2);
+        assert_eq!(lab.line().await, drawn, "one for each draw");
+        for frame_counter in [7, 1] {
+            let told = lab.line().await;
+            assert_eq!(told["data"]["frame_counter"], frame_counter);
+            assert_eq!(told["data"]["events"], json!([{ "line_rendered": { "row": 3, "timestamp_ms": 4 } }]));
+        }
+        let round_trip = lab.line().await;
+        assert_eq!((&round_trip["event"], &round_trip["data"]["rtt_ms"]), (&json!("input_rtt"), &json!(1.5)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_guest_copies_is_kept_and_its_agent_told_of_on_change_only() {
+        let mut lab = Lab::new().await;
+        assert_eq!(lab.ask("clipboard_get", json!({})).await["result"], json!({ "text": null }));
+        let fetched = |data| AgentEvent::Fetched { selection: Selection::CLIPBOARD, data };
+        for event in [
+            AgentEvent::Connected,
+            AgentEvent::Connected,
+            fetched(Ok(Arc::from("h\u{e9}".as_bytes()))),
+            fetched(Err(NotFetched::Refused)),
+            AgentEvent::Disconnected,
+        ] {
+            lab.served.handle_event(&ConsoleEvent::Agent(event));
+        }
+        assert_eq!(lab.line().await["data"], json!({ "connected": true }));
+        assert_eq!(lab.line().await, json!({ "event": "clipboard_changed", "data": { "bytes": 3 } }));
+        assert_eq!(lab.line().await["data"], json!({ "connected": false }));
+        assert_eq!(lab.ask("clipboard_get", json!({})).await["result"], json!({ "text": "h\u{e9}" }));
+        assert_eq!(lab.ask("clipboard_set", json!({ "text": "x" })).await["result"], json!({}));
+        for (width, height, wanted) in [(1_023, 768, Some((1_016, 768))), (7, 1, Some((8, 8))), (0, 9, None)]
+        {
+            let answer = lab.ask("resize", json!({ "width": width, "height": height })).await;
+            match wanted {
+                Some((width, height)) => {
+                    assert_eq!(answer["result"], json!({ "width": width, "height": height }));
+                }
+                None => assert_eq!(answer["error"]["code"], "bad_params"),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_go_down_and_up_once_with_the_break_bit_or_without() {
+        let mut lab = Lab::new().await;
+        for (scancode, state) in
+            [(0x1E, "press"), (0x1E, "down"), (0x9E, "up"), (0xE0CB, "up"), (0xE04B, "down")]
+        {
+            let answer = lab.ask("send_key", json!({ "scancode": scancode, "state": state })).await;
+            assert_eq!(answer["result"], json!({}), "{scancode:#x}");
+        }
+        assert_eq!(lab.console.keys(), ["+1e", "-1e", "+1e", "-1e", "-e04b", "+e04b"]);
+        for scancode in [0, 0x9E, 0xE000, 0x1234, 0xFFFF] {
+            let answer = lab.ask("send_key", json!({ "scancode": scancode, "state": "down" })).await;
+            assert_eq!(answer["error"]["code"], "bad_params", "{scancode:#x}");
+        }
+        assert_eq!(lab.console.keys().len(), 6);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_paste_lets_go_of_what_is_held_and_presses_it_again() {
+        let mut lab = Lab::new().await;
+        lab.ask("send_key", json!({ "scancode": 0x1D, "state": "down" })).await;
+        lab.ask("paste", json!({ "text": "aB\r\n", "char_delay_ms": 0 })).await;
+        assert_eq!(lab.line().await["data"], json!({ "request_id": 1, "chars_sent": 3 }));
+        let keys = ["+1d", "-1d", "+1e", "-1e", "+2a", "+30", "-30", "-2a", "+1c", "-1c", "+1d"];
+        assert_eq!(lab.console.keys(), keys);
+        lab.ask("send_key", json!({ "scancode": 0x1D, "state": "up" })).await;
+        lab.ask("paste", json!({ "text": "\u{e9}\u{2022}\u{e9}" })).await;
+        let reason = lab.line().await["data"]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.starts_with("cannot paste: 2 unrepresentable character(s): U+00E9"), "{reason}");
+        lab.ask("paste", json!({ "text": "" })).await;
+        assert_eq!(lab.line().await["data"]["chars_sent"], 0);
+        assert_eq!(lab.console.keys().len(), keys.len() + 1, "nothing more was typed");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_screen_is_sent_as_it_is() {
+        let mut lab = Lab::new().await;
+        let off = lab.ask("screenshot", json!({})).await;
+        assert_eq!(off["error"]["code"], "no_such_surface");
+        assert_eq!(lab.ask("status", json!({})).await["result"]["surfaces"], json!([]));
+        let screen = Screenshot { width: 2, height: 1, pixels: vec![1, 2, 3, 0, 4, 5, 6, 0] };
+        lab.console.show(screen.clone());
+        let rgba = lab.ask("screenshot", json!({ "format": "rgba", "surface_id": 0 })).await;
+        let wanted = json!({ "width": 2, "height": 1, "format": "rgba", "data_base64": "AwIB/wYFBP8=" });
+        assert_eq!(rgba["result"], wanted);
+        use base64::Engine as _;
+        let png = lab.ask("screenshot", json!({})).await["result"]["data_base64"].clone();
+        let png = base64::engine::general_purpose::STANDARD.decode(png.as_str().unwrap()).unwrap();
+        assert_eq!(Screenshot::from_png(&png).unwrap(), screen);
+        let other = lab.ask("screenshot", json!({ "surface_id": 7 })).await;
+        assert_eq!(other["error"]["message"], "surface 7 does not exist now; surfaces there are: 0");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn when_the_console_closes_everything_says_so() {
+        let mut lab = Lab::new().await;
+        lab.served.handle_event(&ConsoleEvent::Closed { reason: "over".to_owned() });
+        assert!(lab.served.over().is_cancelled());
+        assert_eq!(lab.ask("status", json!({})).await["result"]["spice_connected"], false);
+        let key = lab.ask("send_key", json!({ "scancode": 30, "state": "press" })).await;
+        assert_eq!(key["error"]["message"], "there is no console any more");
+    }
+}

@@ -5,6 +5,8 @@
 //! Nothing here knows what a console is made of.
 
 pub mod client;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lines;
 pub mod protocol;
 pub mod server;

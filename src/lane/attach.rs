@@ -499,7 +499,7 @@ impl Watch {
         let console = self.console.clone();
         let console_closed = async {
             match &console {
-                Some(console) => drop(console.ended().await),
+                Some(console) => console.ended().await,
                 None => std::future::pending().await,
             }
         };

@@ -1,7 +1,8 @@
 //! Benchmarks of what a scenario's author feels: how soon a wait sees the screen, and what a call costs.
 //!
 //! `cargo bench` runs every section that needs no machine; `cargo bench --bench bench -- NAME…` runs the ones named.
-//! `lane`, `canonical` and `restore` boot a machine, `load` takes half a minute; they run only when they are named. `docs/benchmarks.md` says what each line
+//! `lane`, `canonical` and `restore` boot a machine, `load` and `events` take half a minute and more; they run only
+//! when they are named. `docs/benchmarks.md` says what each line
 //! means. Run by `cargo test` it takes a handful of samples, which shows that it still works and nothing else.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -9,6 +10,9 @@ mod calls;
 mod canonical;
 mod codecs;
 mod digest;
+mod events;
+#[path = "../it/control/flood.rs"]
+mod flood;
 mod journal;
 mod lane;
 mod latency;
@@ -31,7 +35,7 @@ use measure::Report;
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),
@@ -44,6 +48,7 @@ const SECTIONS: [Section; 12] = [
     ("canonical", false, canonical::run),
     ("restore", false, restore::run),
     ("load", false, load::run),
+    ("events", false, events::run),
 ];
 
 fn main() {

@@ -242,6 +242,7 @@ impl Drop for Unfinished<'_> {
 
 /// Makes the whole line where it holds nobody up: a large screen is many megabytes of it.
 async fn screenshot(desk: Arc<dyn Desk>, id: RequestId, params: ScreenshotParams) -> String {
+    let failed_id = id.clone();
     let line = tokio::task::spawn_blocking(move || {
         let outcome = params.picture_format().and_then(|format| {
             let picture = desk.screenshot(params.surface_id, format)?;
@@ -256,9 +257,11 @@ async fn screenshot(desk: Arc<dyn Desk>, id: RequestId, params: ScreenshotParams
     });
     match line.await {
         Ok(line) => line,
-        Err(error) => {
-            Response { id: None, outcome: Err(Fault::new(Code::INTERNAL_ERROR, error.to_string())) }.line()
+        Err(error) => Response {
+            id: Some(failed_id),
+            outcome: Err(Fault::new(Code::INTERNAL_ERROR, error.to_string())),
         }
+        .line(),
     }
 }
 

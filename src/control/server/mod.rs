@@ -257,3 +257,6 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Clients that are being told at a time that the server is busy; more are closed without a word.
 const TURNED_AWAY: usize = 64;
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

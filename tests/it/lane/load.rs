@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backstaff::console::{Console, Scancode};
+use backstaff::console::{Console, ConsoleListener, Scancode};
 use backstaff::journal::{Body, Cursor, Journal, Source};
 use backstaff::lane::sim::SimOptions;
 use backstaff::lane::{Profile, SimLane};
@@ -53,13 +53,13 @@ pub(crate) struct Outcome {
 pub(crate) async fn type_into_all(load: Load) -> Outcome {
     assert!(load.keys <= Load::MOST_KEYS, "{} keys", load.keys);
     // What one lane leaves behind is not what each of them costs.
-    let warm_up = Typist::up(1.0).await;
+    let warm_up = Typist::up(1.0, None).await;
     warm_up.to_the_question().await;
     warm_up.lane.down().await;
     let before = resident_bytes();
     let mut typists = Vec::new();
     for _ in 0..load.lanes {
-        typists.push(Typist::up(1.0).await);
+        typists.push(Typist::up(1.0, None).await);
     }
     futures_util::future::join_all(typists.iter().map(Typist::to_the_question)).await;
     let began = Instant::now() + load.period;
@@ -78,6 +78,16 @@ pub(crate) async fn type_into_all(load: Load) -> Outcome {
     outcome
 }
 
+/// Types into one lane whose console somebody listens to.
+pub(crate) async fn type_into_one(load: Load, listener: &Arc<dyn ConsoleListener>) -> Outcome {
+    let typist = Typist::up(1.0, Some(listener)).await;
+    typist.to_the_question().await;
+    let typed = typist.type_keys(Instant::now() + load.period, load).await;
+    let mut outcome = Outcome::default();
+    typist.judge(typed, &mut outcome).await;
+    outcome
+}
+
 /// When keys were queued in one lane, and of how many before them its digests told.
 struct Typed {
     pressed: Vec<Instant>,
@@ -93,7 +103,7 @@ struct Typist {
 }
 
 impl Typist {
-    async fn up(time_scale: f64) -> Self {
+    async fn up(time_scale: f64, listener: Option<&Arc<dyn ConsoleListener>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let gate = "[[gate]]\nkind = \"digest\"\ntimeout = 120\n";
         let text = format!("kind = \"sim\"\n[sim]\ntime_scale = {time_scale:?}\n{gate}");
@@ -108,7 +118,7 @@ impl Typist {
             folder: folder.path(),
             is_joinable: false,
             recorder: None,
-            listener: None,
+            listener,
         };
         let lane = SimLane::up(options, &journal, &CancellationToken::new()).await.unwrap();
         let console = lane.handle().console.unwrap();
@@ -204,7 +214,7 @@ impl Typist {
 }
 
 /// What this process has in memory.
-fn resident_bytes() -> u64 {
+pub(crate) fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
@@ -234,7 +244,7 @@ async fn no_key_and_no_digest_is_lost_in_many_lanes_that_are_typed_into_at_once(
 #[cfg(test)]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_digest_is_lost_when_time_flies_and_keys_come_all_at_once() {
-    let typist = Typist::up(50.0).await;
+    let typist = Typist::up(50.0, None).await;
     typist.to_the_question().await;
     let known = typist.keys_told().len();
     let answers = [A; 24].into_iter().chain([ENTER]).cycle().take(50);

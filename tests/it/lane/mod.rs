@@ -12,7 +12,7 @@ mod console;
 mod control;
 mod foreign;
 mod kvm;
-mod load;
+pub(crate) mod load;
 mod process;
 mod profiles;
 mod qmp;
