@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::lane::LaneCommand;
 use super::serve::ServeCommand;
@@ -56,6 +57,8 @@ pub(super) enum Command {
     Doctor(DoctorCommand),
     /// Offer a console on a control socket, for programs in any language.
     Serve(ServeCommand),
+    /// Ask a control socket: type, look and listen, through somebody else's client, too.
+    Control(ControlCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     Digest {
         #[command(subcommand)]
@@ -199,7 +202,7 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "wants a number of seconds, such as 600".to_owned())?;
     if seconds > 0.0 && seconds <= 1e7 {
         Ok(Duration::from_secs_f64(seconds))

@@ -4,6 +4,7 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod control;
 mod digest;
 mod doctor;
 pub mod exit;
@@ -41,6 +42,7 @@ fn run_command() -> ExitCode {
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
+        Command::Control(command) => control::run(command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();

@@ -29,6 +29,7 @@ pub struct ServedConsole {
 
 #[derive(Debug)]
 struct Inner {
+    /// INVARIANT: never asked or told while `state` is locked, as it locks itself.
     hub: Hub,
     state: Mutex<State>,
     /// One paste at a time.
@@ -144,13 +145,14 @@ impl ServedConsole {
     /// Measures round trips while somebody wants to hear of them, and no longer: it takes input to do so.
     async fn probe(self) {
         loop {
-            {
-                let mut state = self.state();
-                let is_wanted = self.inner.hub.wanted().has(EventKind::InputRtt);
-                if !is_wanted || self.inner.over.is_cancelled() {
-                    state.is_probing = false;
-                    return;
-                }
+            // Whoever wants it again after this look finds that nobody is probing, or has this look find out.
+            self.state().is_probing = false;
+            let is_wanted = self.inner.hub.wanted().has(EventKind::InputRtt);
+            if !is_wanted || self.inner.over.is_cancelled() {
+                return;
+            }
+            if std::mem::replace(&mut self.state().is_probing, true) {
+                return;
             }
             if let Ok(console) = self.console() {
                 console.probe_input();
@@ -177,10 +179,11 @@ impl ConsoleListener for ServedConsole {
         let hub = &self.inner.hub;
         match event {
             ConsoleEvent::Drawn { channel_id, surface_id, draws, at, .. } => {
+                let began = self.state().began;
                 hub.publish(EventKind::SurfaceDrawn, *draws, || Event::SurfaceDrawn {
                     display_channel_id: *channel_id,
                     surface_id: *surface_id,
-                    produced_at_secs: seconds(at.saturating_duration_since(self.state().began)),
+                    produced_at_secs: seconds(at.saturating_duration_since(began)),
                     wallclock_us: wallclock_us(),
                 });
             }
@@ -346,9 +349,8 @@ impl Desk for ServedConsole {
     }
 
     fn subscriptions_changed(&self) {
-        let mut state = self.state();
-        if !state.is_probing && self.inner.hub.wanted().has(EventKind::InputRtt) {
-            state.is_probing = true;
+        let is_wanted = self.inner.hub.wanted().has(EventKind::InputRtt);
+        if is_wanted && !std::mem::replace(&mut self.state().is_probing, true) {
             tokio::spawn(self.clone().probe());
         }
     }

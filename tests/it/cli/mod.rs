@@ -1,4 +1,5 @@
 //! Integration tests of `backstaff::cli`.
+mod control;
 mod digest;
 mod doctor;
 pub(crate) mod lab;

@@ -2,10 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use backstaff::console::Console;
+use std::path::PathBuf;
+
+use backstaff::console::served::ServedConsole;
 use backstaff::console::spice::SpiceConsole;
+use backstaff::console::{Console, ConsoleListener};
+use backstaff::control::client::{Client, ClientOptions};
+use backstaff::control::protocol::{
+    Call, ClipboardGetResult, ClipboardText, Event, EventNames, Size, StatusResult, SubscribeResult,
+};
+use backstaff::control::server::{ControlServer, ServerOptions};
 use backstaff::journal::Journal;
+use backstaff::lane::Platform;
 use backstaff::lane::handle::{Capability, LaneHandle};
+use backstaff::lane::process::QemuProcess;
 use backstaff::script::{AttemptOptions, Failure, FailureKind, Outcome, Script, load, run_attempt};
 use backstaff::spice::wire::agent::{AgentMessage, ClipboardKind, Selection, capability};
 use backstaff::spice::wire::link::Capabilities;
@@ -20,40 +30,9 @@ use super::support::{PATIENCE, platform_or_skip, spawn};
 #[tokio::test(flavor = "multi_thread")]
 async fn text_goes_both_ways_and_a_size_is_answered() {
     let Some(platform) = platform_or_skip("a ROM that is an agent").await else { return };
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("rom.bin"), rom()).unwrap();
-    // A port that is open as soon as the machine is there, unlike a virtio one, which wants a driver.
-    let argv = [
-        "-nodefaults",
-        "-display",
-        "none",
-        "-machine",
-        "q35,accel=tcg",
-        "-m",
-        "16",
-        "-vga",
-        "none",
-        "-bios",
-        "rom.bin",
-        "-serial",
-        "file:serial.log",
-        "-chardev",
-        "spicevmc,id=agent,name=vdagent",
-        "-device",
-        "isa-serial,chardev=agent",
-        "-spice",
-        "unix=on,addr=spice,disable-ticketing=on",
-    ];
-    let argv: Vec<String> =
-        std::iter::once(platform.qemu).chain(argv.iter().map(|word| (*word).to_owned())).collect();
-    let process = spawn(&argv, folder.path()).await;
-    let socket = folder.path().join("spice");
-    let deadline = Instant::now() + PATIENCE;
-    while !socket.exists() {
-        assert!(Instant::now() < deadline, "no socket");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let (console, events) = SpiceConsole::connect(SessionOptions::new(Endpoint::Unix(socket))).await.unwrap();
+    let machine = RomAgent::boot(platform).await;
+    let (console, events) =
+        SpiceConsole::connect(SessionOptions::new(Endpoint::Unix(machine.socket.clone()))).await.unwrap();
     let journal = Journal::new();
     let console: Arc<dyn Console> = console;
     backstaff::oracle::watch::spawn(
@@ -90,11 +69,7 @@ async fn text_goes_both_ways_and_a_size_is_answered() {
     )
     .await;
     assert!(matches!(outcome, Outcome::Passed), "{outcome:?}\n{:?}", journal.all_after(Default::default()));
-    let serial = || std::fs::read_to_string(folder.path().join("serial.log")).unwrap_or_default();
-    while serial() != "text for the ROM\n" {
-        assert!(Instant::now() < deadline + PATIENCE, "{:?}", serial());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    machine.until_given("text for the ROM\n").await;
     let story = format!("{:?}", journal.all_after(Default::default()));
     assert!(
         story.contains("sha256:") && !story.contains("text for the ROM"),
@@ -110,7 +85,113 @@ async fn text_goes_both_ways_and_a_size_is_answered() {
         "{message}"
     );
     console.close().await;
-    drop(process);
+    drop(machine);
+}
+
+/// A machine that is nothing but an agent.
+struct RomAgent {
+    _process: QemuProcess,
+    folder: tempfile::TempDir,
+    socket: PathBuf,
+    deadline: Instant,
+}
+
+impl RomAgent {
+    async fn boot(platform: Platform) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rom.bin"), rom()).unwrap();
+        // A port that is open as soon as the machine is there, unlike a virtio one, which wants a driver.
+        let argv = [
+            "-nodefaults",
+            "-display",
+            "none",
+            "-machine",
+            "q35,accel=tcg",
+            "-m",
+            "16",
+            "-vga",
+            "none",
+            "-bios",
+            "rom.bin",
+            "-serial",
+            "file:serial.log",
+            "-chardev",
+            "spicevmc,id=agent,name=vdagent",
+            "-device",
+            "isa-serial,chardev=agent",
+            "-spice",
+            "unix=on,addr=spice,disable-ticketing=on",
+        ];
+        let argv: Vec<String> =
+            std::iter::once(platform.qemu).chain(argv.iter().map(|word| (*word).to_owned())).collect();
+        let process = spawn(&argv, folder.path()).await;
+        let socket = folder.path().join("spice");
+        let deadline = Instant::now() + PATIENCE;
+        while !socket.exists() {
+            assert!(Instant::now() < deadline, "no socket");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self { _process: process, folder, socket, deadline }
+    }
+
+    /// Waits until the ROM was given this text.
+    async fn until_given(&self, text: &str) {
+        let serial = || std::fs::read_to_string(self.folder.path().join("serial.log")).unwrap_or_default();
+        while serial() != text {
+            assert!(Instant::now() < self.deadline + PATIENCE, "{:?}", serial());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_goes_both_ways_through_a_control_socket_too() {
+    let Some(platform) = platform_or_skip("a ROM that is an agent, on a control socket").await else {
+        return;
+    };
+    let machine = RomAgent::boot(platform).await;
+    let path = machine.folder.path().join("control");
+    let served = ServedConsole::new();
+    let stop = CancellationToken::new();
+    let server = ControlServer::bind(&path).unwrap();
+    let (desk, hub) = (Arc::new(served.clone()), served.hub());
+    let serving = tokio::spawn(server.serve(desk, hub, ServerOptions::new("test"), stop.clone()));
+    let options = ClientOptions { client_name: "test".to_owned(), deadline: PATIENCE, answer: PATIENCE };
+    let (client, mut events) = Client::connect(&path, options).await.unwrap();
+    let wanted = ["agent_connected", "clipboard_changed", "input_rtt"].map(str::to_owned);
+    let _: SubscribeResult =
+        client.call(Call::Subscribe(EventNames { events: wanted.into() })).await.unwrap();
+
+    let (console, told) =
+        SpiceConsole::connect(SessionOptions::new(Endpoint::Unix(machine.socket.clone()))).await.unwrap();
+    let console: Arc<dyn Console> = console;
+    let listener: Arc<dyn ConsoleListener> = Arc::new(served);
+    let digests = backstaff::oracle::watch::Digests::Ignored;
+    backstaff::oracle::watch::spawn(Arc::clone(&console), told, Journal::new(), digests, Some(listener));
+    let mut missing = vec!["agent_connected", "clipboard_changed", "input_rtt"];
+    while !missing.is_empty() {
+        let event = tokio::time::timeout_at((machine.deadline + PATIENCE).into(), events.recv()).await;
+        let event = event.unwrap_or_else(|_| panic!("never told: {missing:?}")).unwrap();
+        match event {
+            Event::AgentConnected { connected } => assert!(connected),
+            Event::ClipboardChanged { bytes } => assert_eq!(bytes, 30),
+            Event::InputRtt { rtt_ms, .. } => assert!(rtt_ms > 0.0),
+            _ => {}
+        }
+        missing.retain(|name| *name != event.kind().name());
+    }
+    let status: StatusResult = client.call(Call::Status).await.unwrap();
+    assert!(status.agent_connected && status.spice_connected);
+    let text: ClipboardGetResult = client.call(Call::ClipboardGet).await.unwrap();
+    assert_eq!(text.text.as_deref(), Some("text from the ROM\nin two lines"));
+    let size: Size = client.call(Call::Resize(Size { width: 1_027, height: 768 })).await.unwrap();
+    assert_eq!(size, Size { width: 1_024, height: 768 });
+    let text = "text for the ROM".to_owned();
+    let _: serde_json::Value = client.call(Call::ClipboardSet(ClipboardText { text })).await.unwrap();
+    machine.until_given("text for the ROM\n").await;
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+    console.close().await;
 }
 
 async fn play(lane: &LaneHandle, journal: &Journal, body: &str) -> Outcome {
