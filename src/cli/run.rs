@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +26,9 @@ pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
         Ok(options) => options,
         Err(refusal) => return refusal.say(look),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(look) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(look, &format!("cannot start the runtime: {error}"), None);
-            return ExitCode::LANE_FAILED;
-        }
+        Err(code) => return code,
     };
     let code = runtime.block_on(run_and_report(options, look, quiet));
     // A script that is stuck in a single call keeps its thread; waiting for it would hang the exit.
@@ -38,14 +36,31 @@ pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
     code
 }
 
+/// Starts what tasks run on, or says why it cannot.
+pub(super) fn runtime(look: Look) -> Result<Runtime, ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        complain(look, &format!("cannot start the runtime: {error}"), None);
+        ExitCode::LANE_FAILED
+    })
+}
+
+/// As [`watch_signals`], and says why it cannot.
+pub(super) fn signals(
+    cancel: &CancellationToken,
+    look: Look,
+    last: impl Fn() + Clone + Send + 'static,
+) -> Result<Received, ExitCode> {
+    watch_signals(cancel, look, last).map_err(|error| {
+        complain(look, &format!("cannot watch for signals: {error}"), None);
+        ExitCode::LANE_FAILED
+    })
+}
+
 async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCode {
     let cancel = CancellationToken::new();
-    let received = match watch_signals(&cancel, look, || {}) {
+    let received = match signals(&cancel, look, || {}) {
         Ok(received) => received,
-        Err(error) => {
-            complain(look, &format!("cannot watch for signals: {error}"), None);
-            return ExitCode::LANE_FAILED;
-        }
+        Err(code) => return code,
     };
     let (sender, mut events) = mpsc::unbounded_channel();
     let run = async move {
@@ -125,7 +140,7 @@ impl Received {
 
 /// First signal: let lanes be taken down and report what there is. Second: leave at once, after `last` was done; the
 /// kernel then ends every QEMU of ours.
-pub(super) fn watch_signals(
+fn watch_signals(
     cancel: &CancellationToken,
     look: Look,
     last: impl Fn() + Clone + Send + 'static,

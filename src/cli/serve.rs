@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::ColorChoice;
 use super::exit::ExitCode;
 use super::lane::up::{new_folder, say, tell, wait};
-use super::run::{Refusal, chain, complain, look, watch_signals};
+use super::run::{Refusal, chain, complain, look, runtime, signals};
 use crate::console::ConsoleListener;
 use crate::console::served::ServedConsole;
 use crate::control::server::{BindError, ControlServer, Served, ServerOptions};
@@ -86,12 +86,9 @@ pub(super) fn run(command: &ServeCommand, color: ColorChoice) -> ExitCode {
         Ok(prepared) => prepared,
         Err(refusal) => return refusal.say(look),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(look) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(look, &format!("cannot start the runtime: {error}"), None);
-            return ExitCode::LANE_FAILED;
-        }
+        Err(code) => return code,
     };
     runtime.block_on(serve(command, source, server, look))
 }
@@ -144,12 +141,9 @@ async fn serve(command: &ServeCommand, source: Source, server: ControlServer, lo
     // What to remove when there is no time to take the lane down.
     let name = server.name();
     let last = move || name.remove();
-    let received = match watch_signals(&cancel, look, last) {
+    let received = match signals(&cancel, look, last) {
         Ok(received) => received,
-        Err(error) => {
-            complain(look, &format!("cannot watch for signals: {error}"), None);
-            return ExitCode::LANE_FAILED;
-        }
+        Err(code) => return code,
     };
     let served = ServedConsole::new();
     let stop = CancellationToken::new();

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use visual_digest::Frame;
 
 use crate::journal::ObservedDigest;
+pub use crate::spice::SurfaceFacts;
 use agent::AgentEvent;
 pub use agent::GuestAgent;
 pub use evidence::{DisplayTraffic, Head, LockLights, Pointer, PointerShape, Sound, StreamTraffic, Traffic};
@@ -162,21 +163,6 @@ pub trait ConsoleListener: std::fmt::Debug + Send + Sync {
 
     /// A digest that was not there before is on the screen.
     fn handle_digest(&self, digest: &ObservedDigest);
-}
-
-/// A surface of a console.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SurfaceFacts {
-    /// The number of the graphics device, which is that of its display channel.
-    pub channel_id: u8,
-    /// Its id there.
-    pub surface_id: u32,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Whether it is the screen of its device.
-    pub is_screen: bool,
 }
 
 /// What a console tells.

@@ -211,18 +211,7 @@ impl Console for SpiceConsole {
 
     fn surfaces(&self) -> Vec<SurfaceFacts> {
         let screen = self.primary_surface();
-        let mut surfaces: Vec<SurfaceFacts> = self
-            .session
-            .surfaces()
-            .into_iter()
-            .map(|facts| SurfaceFacts {
-                channel_id: facts.channel_id,
-                surface_id: facts.surface_id,
-                width: facts.width,
-                height: facts.height,
-                is_screen: facts.is_screen,
-            })
-            .collect();
+        let mut surfaces = self.session.surfaces();
         surfaces.sort_by_key(|facts| {
             let place = (facts.channel_id, facts.surface_id);
             (screen != Some(place), !facts.is_screen, place)

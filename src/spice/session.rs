@@ -370,16 +370,16 @@ pub struct PrimaryInfo {
     pub generation: u64,
 }
 
-/// A surface of a session.
+/// A surface of a console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SurfaceFacts {
-    /// The display channel.
+    /// The number of the graphics device, which is that of its display channel.
     pub channel_id: u8,
-    /// The surface.
+    /// Its id there.
     pub surface_id: u32,
-    /// Pixels per row.
+    /// Pixels.
     pub width: u32,
-    /// Rows.
+    /// Pixels.
     pub height: u32,
     /// Whether it is the screen of its channel.
     pub is_screen: bool,

@@ -83,7 +83,9 @@ impl TypeCommand {
 /// Reads `ctrl+alt+delete`. A `+` alone, or at the end, is the key.
 fn chord(word: &str) -> Result<Vec<Scancode>, ControlError> {
     let (held, plus) = match word.strip_suffix('+') {
-        Some(held) if held.is_empty() || held.ends_with('+') => (held.trim_end_matches('+'), true),
+        Some(held) if held.is_empty() || held.ends_with('+') => {
+            (held.strip_suffix('+').unwrap_or(held), true)
+        }
         _ => (word, false),
     };
     let names = held.split('+').filter(|_| !(plus && held.is_empty()));

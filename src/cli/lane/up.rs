@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::args::ColorChoice;
 use super::super::exit::ExitCode;
-use super::super::run::{Refusal, chain, complain, look, watch_signals};
+use super::super::run::{Refusal, chain, complain, look, runtime, signals};
 use crate::journal::{Body, Cursor, Journal};
 use crate::lane::bringup::{Start, UpOptions};
 use crate::lane::handle::{LaneEnd, LaneHandle};
@@ -49,12 +49,9 @@ pub(super) fn run(command: &UpCommand, color: ColorChoice) -> ExitCode {
         Ok(profile) => profile,
         Err(refusal) => return refusal.say(look),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(look) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(look, &format!("cannot start the runtime: {error}"), None);
-            return ExitCode::LANE_FAILED;
-        }
+        Err(code) => return code,
     };
     runtime.block_on(hold_until_signal(profile, command, look))
 }
@@ -83,12 +80,9 @@ async fn hold_until_signal(profile: Profile, command: &UpCommand, look: Look) ->
         let names = Arc::clone(&names);
         move || names.get().into_iter().flatten().for_each(|name| drop(std::fs::remove_file(name)))
     };
-    let received = match watch_signals(&cancel, look, last) {
+    let received = match signals(&cancel, look, last) {
         Ok(received) => received,
-        Err(error) => {
-            complain(look, &format!("cannot watch for signals: {error}"), None);
-            return ExitCode::LANE_FAILED;
-        }
+        Err(code) => return code,
     };
     let result = match profile {
         Profile::Qemu(profile) => hold(&profile, command, look, &cancel, &names).await,
