@@ -177,7 +177,11 @@ impl QmpClient {
         let passes_descriptors = socket.is_some();
         let mut wire = Wire { stream, socket, buffer: Vec::new(), scanned: 0, offset_bytes: 0 };
         let ended = |reason| QmpError::Ended { command: "greeting".to_owned(), reason };
-        let greeting = wire.message().await.map_err(ended)?;
+        let mut greeting = wire.message().await.map_err(ended)?;
+        while greeting.contains_key("event") {
+            // QEMU tells what happens while it has not yet noticed that somebody new is there.
+            greeting = wire.message().await.map_err(ended)?;
+        }
         if !greeting.contains_key("QMP") {
             return Err(ended(wire.malformed("no greeting")));
         }

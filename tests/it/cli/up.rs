@@ -64,7 +64,9 @@ struct Qmp(BufReader<UnixStream>);
 impl Qmp {
     fn connect(path: &Path) -> Self {
         let mut qmp = Self(BufReader::new(UnixStream::connect(path).unwrap()));
-        assert!(qmp.line()["QMP"].is_object());
+        // An event may come before QEMU has noticed who is there.
+        let greeting = std::iter::repeat_with(|| qmp.line()).find(|line| line["event"].is_null()).unwrap();
+        assert!(greeting["QMP"].is_object(), "{greeting}");
         qmp.execute("qmp_capabilities");
         qmp
     }
