@@ -180,6 +180,8 @@ impl ControlServer {
             failed_pastes: AtomicU64::new(0),
         });
         let mut connections = JoinSet::new();
+        // Clients learn of the end when the name is gone: whoever looks then finds nothing to connect to.
+        let leave = CancellationToken::new();
         loop {
             // Cancel safety: a connection that was not accepted waits in the backlog.
             let accepted = tokio::select! {
@@ -188,7 +190,7 @@ impl ControlServer {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &shared, &stop, &mut connections),
+                Ok((stream, _)) => admit(stream, &shared, &leave, &mut connections),
                 Err(error) => {
                     tracing::warn!(%error, "control socket: a client cannot be accepted");
                     // Out of descriptors, most likely; that passes, and asking at once would spin.
@@ -198,6 +200,7 @@ impl ControlServer {
         }
         self.name.remove();
         drop(listener);
+        leave.cancel();
         while connections.join_next().await.is_some() {}
         Ok(Served {
             clients: shared.clients.load(Ordering::Acquire),

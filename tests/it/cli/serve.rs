@@ -1,5 +1,6 @@
 //! `backstaff serve`: a console on a control socket, from its first moment to every kind of end.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ impl Server {
         loop {
             let stream = UnixStream::connect(&self.socket).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let mut client = Client(BufReader::new(stream));
+            let mut client = Client { lines: BufReader::new(stream), passed: VecDeque::new() };
             let answer = client.ask("hello", json!({ "client_name": "test", "protocol_version": "1.0" }));
             if answer["result"]["server_name"] == "backstaff" {
                 return client;
@@ -83,24 +84,33 @@ impl Drop for Server {
     }
 }
 
-struct Client(BufReader<UnixStream>);
+struct Client {
+    lines: BufReader<UnixStream>,
+    /// Events that came before an answer.
+    passed: VecDeque<Value>,
+}
 
 impl Client {
     fn ask(&mut self, method: &str, params: Value) -> Value {
         // A server that is busy has closed by now, and what it said can be read all the same.
-        let _ = writeln!(self.0.get_mut(), "{}", json!({ "id": 1, "method": method, "params": params }));
+        let _ = writeln!(self.lines.get_mut(), "{}", json!({ "id": 1, "method": method, "params": params }));
         loop {
-            let line = self.line().expect("an answer");
+            let line = self.read().expect("an answer");
             if line["event"].is_null() {
                 return line;
             }
+            self.passed.push_back(line);
         }
     }
 
     /// Nothing at the end.
     fn line(&mut self) -> Option<Value> {
+        self.passed.pop_front().or_else(|| self.read())
+    }
+
+    fn read(&mut self) -> Option<Value> {
         let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
+        self.lines.read_line(&mut line).unwrap();
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
 

@@ -76,6 +76,9 @@ async fn compare_everywhere(vga: &str) {
     assert_eq!(count, 3 * 9 * 2);
 }
 
+/// Keys until the kind of image that a mode is about has come.
+const ATTEMPTS: usize = 5;
+
 /// A machine whose screen holds still until a key is pressed.
 pub(super) struct Place {
     pub(super) qemu: Qemu,
@@ -107,12 +110,20 @@ impl Place {
         for (compression, wanted) in self.modes {
             let what = format!("{place}, {compression:?}");
             let session = self.join(Some(*compression)).await;
-            let before = self.equal(&session, &what, is_there).await;
-            keys[self.presses % keys.len()].iter().for_each(|code| press(&session, *code));
-            self.presses += 1;
-            self.equal(&session, &what, |screen| *screen != before && is_there(screen)).await;
+            let mut before = self.equal(&session, &what, is_there).await;
+            let mut got = BTreeSet::new();
+            // On a busy host a server may find hardly anything worth its better codec the first time.
+            for attempt in 0..ATTEMPTS {
+                keys[self.presses % keys.len()].iter().for_each(|code| press(&session, *code));
+                self.presses += 1;
+                before = self.equal(&session, &what, |screen| *screen != before && is_there(screen)).await;
+                self.count -= usize::from(attempt > 0);
+                got = image_types(&session);
+                if wanted.iter().any(|kind| got.contains(kind)) {
+                    break;
+                }
+            }
             session.shutdown().await;
-            let got = image_types(&session);
             assert!(wanted.iter().any(|kind| got.contains(kind)), "{what}: wanted {wanted:?}, got {got:?}");
             self.kinds.extend(got);
         }
