@@ -88,6 +88,8 @@ async fn records_are_told_once_and_a_gap_leaves_a_doubt() {
     assert_eq!(lab.doubts(), 0);
     assert_eq!(lab.told(12, &[line(6), line(7)]).await, unknown(12, 2, false));
     assert_eq!(lab.doubts(), 1);
+    // The records of a digest come after it; with the next one, all are there.
+    assert_eq!(lab.told(13, &[line(6), line(7)]).await, unknown(13, 0, false));
     let records = lab.journal.after(Source::Digest, Cursor::default());
     let rows = records.iter().filter(|event| matches!(event.body, Body::DigestRecord { .. })).count();
     assert_eq!(rows, 5, "1, 2, 3, 6 and 7");
