@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use visual_digest::{ChannelHashes, Digest, Record, UnknownRecord};
 
+use super::run::FailureNote;
+
 /// One entry of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Event {
@@ -18,6 +20,9 @@ pub struct Event {
     pub wall: Timestamp,
     /// Which stream it belongs to.
     pub source: Source,
+    /// What the scenario calls the lane it is about, when the scenario has several.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lane: Option<Arc<str>>,
     /// What happened.
     #[serde(flatten)]
     pub body: Body,
@@ -116,6 +121,14 @@ pub enum Body {
         /// Why, when it did not pass.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reason: Option<String>,
+        /// The same in parts.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failure: Option<Box<FailureNote>>,
+    },
+    /// This process got no processor for a while, and neither may the lane have.
+    HostStalled {
+        /// Milliseconds.
+        stalled_ms: u64,
     },
     /// A lane entered a state: `starting`, `attaching`, `waiting` (for a gate), `ready`, `stopping`, `down`.
     LaneState {
@@ -419,6 +432,12 @@ pub enum Body {
         matched: Option<u64>,
         /// Milliseconds.
         took_ms: u64,
+        /// How many processes wanted to run on this host for each of its processors: 1 is busy, more is crowded.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        host_load: Option<f64>,
+        /// How much of the time in which the machine wanted a processor it had one during the wait, from 0 to 1.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lane_speed: Option<f64>,
     },
     /// A verdict on a value.
     Expectation {
@@ -429,6 +448,35 @@ pub enum Body {
         /// The difference, when it did not.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         difference: Option<String>,
+        /// Line of the call.
+        line: u32,
+    },
+    /// A background check `begun`, was `violated`, or came to its end in order (`over`).
+    Always {
+        /// Its name.
+        name: String,
+        /// Which.
+        state: String,
+        /// What violated it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+        /// Line of the call.
+        line: u32,
+    },
+    /// What the script had put off to its end was done.
+    Deferred {
+        /// Milliseconds.
+        took_ms: u64,
+        /// Why it did not succeed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<String>,
+        /// Line of the call.
+        line: u32,
+    },
+    /// The script warned of something; no verdict.
+    Warning {
+        /// The text.
+        message: String,
         /// Line of the call.
         line: u32,
     },
@@ -502,6 +550,10 @@ impl Body {
             Self::WaitBegan { .. } => "wait_began",
             Self::WaitEnded { .. } => "wait_ended",
             Self::Expectation { .. } => "expectation",
+            Self::Always { .. } => "always",
+            Self::Deferred { .. } => "deferred",
+            Self::Warning { .. } => "warning",
+            Self::HostStalled { .. } => "host_stalled",
             Self::Screenshot { .. } => "screenshot",
             Self::Attachment { .. } => "attachment",
             Self::Log { .. } => "log",

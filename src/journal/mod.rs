@@ -4,11 +4,12 @@
 //! this stream after my cursor that matches"), a report is a reader of it. The journal judges nothing.
 //!
 //! Start reading at [`Journal`]; [`event`] holds the shapes, [`matching`] what scripts can ask for, [`ndjson`]
-//! the form on disk.
+//! the form on disk, [`run`] the journal of a whole run.
 
 pub mod event;
 pub mod matching;
 pub mod ndjson;
+pub mod run;
 mod store;
 
 pub use event::{Body, Event, ObservedDigest, Source};

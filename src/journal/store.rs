@@ -227,7 +227,7 @@ impl State {
         let index = self.events.len();
         let seq = index as u64 + 1;
         let t_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let event = Arc::new(Event { seq, t_ns, wall: Timestamp::now(), source, body });
+        let event = Arc::new(Event { seq, t_ns, wall: Timestamp::now(), source, lane: None, body });
         self.streams[source as usize].push(index);
         if let Some(disk) = &self.disk {
             disk.write(Arc::clone(&event));

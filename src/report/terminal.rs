@@ -149,6 +149,7 @@ impl<W: Write> Terminal<W> {
     fn attempt_ended(&mut self, report: &AttemptReport) -> std::io::Result<()> {
         let (tone, word) = match report.verdict {
             Verdict::Passed => (Tone::Good, "PASS "),
+            Verdict::Flaky => (Tone::Warn, "FLAKY"),
             Verdict::Failed => (Tone::Bad, "FAIL "),
             Verdict::TimedOut => (Tone::Bad, "FAIL "),
             Verdict::Error => (Tone::Bad, "ERROR"),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::Recordings;
 use super::warm::{LaneRequest, WarmLanes};
-use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell};
+use super::{AttemptReport, RunEvent, RunOptions, Verdict, tell, verdict_of};
 use crate::journal::{Body, Journal, Source};
 use crate::lane::attach::{AttachMemory, Observers};
 use crate::lane::handle::{Capability, LaneHandle};
@@ -145,12 +145,13 @@ impl Executor {
         if let Err(lost) = self.recordings.end().await {
             failure.get_or_insert((lost, 1));
         }
-        let mut verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| Verdict::of(failure));
+        let mut verdict = failure.as_ref().map_or(Verdict::Passed, |(failure, _)| verdict_of(failure));
         journal.append(
             Source::Runner,
             Body::AttemptEnded {
                 verdict: verdict.name().to_owned(),
                 reason: failure.as_ref().map(|(failure, _)| failure.to_string()),
+                failure: failure.as_ref().map(|(failure, _)| Box::new(failure.note())),
             },
         );
         let closing = journal.clone();

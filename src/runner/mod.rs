@@ -22,6 +22,7 @@ pub use project::{Project, ProjectError};
 pub use record::RecordConfig;
 
 use crate::journal::Journal;
+pub use crate::journal::run::Verdict;
 use crate::lane::AttachEnvironment;
 use crate::lane::warm::WarmMode;
 use crate::script::{Failure, FailureKind, LoadError, Scenario, Script, load};
@@ -108,52 +109,16 @@ pub struct AttemptReport {
     pub journal: Journal,
 }
 
-/// The classes of verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The promise held.
-    Passed,
-    /// It did not.
-    Failed,
-    /// The scenario itself is wrong.
-    Error,
-    /// The machine or the host failed.
-    LaneFailed,
-    /// A deadline passed.
-    TimedOut,
-    /// It does not apply here.
-    Skipped,
-    /// The run ended first.
-    Cancelled,
-    /// A mistake of ours.
-    Bug,
-}
-
-impl Verdict {
-    /// The name on disk.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::Error => "error",
-            Self::LaneFailed => "lane_failed",
-            Self::TimedOut => "timed_out",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Bug => "bug",
-        }
-    }
-
-    fn of(failure: &Failure) -> Self {
-        match failure.kind {
-            FailureKind::Expectation | FailureKind::MachineEnded => Self::Failed,
-            FailureKind::Timeout => Self::TimedOut,
-            FailureKind::Usage | FailureKind::Script => Self::Error,
-            FailureKind::LaneLost => Self::LaneFailed,
-            FailureKind::Skip => Self::Skipped,
-            FailureKind::Cancelled => Self::Cancelled,
-            FailureKind::Bug => Self::Bug,
-        }
+/// The class of an attempt that ended like this.
+fn verdict_of(failure: &Failure) -> Verdict {
+    match failure.kind {
+        FailureKind::Expectation | FailureKind::MachineEnded => Verdict::Failed,
+        FailureKind::Timeout => Verdict::TimedOut,
+        FailureKind::Usage | FailureKind::Script => Verdict::Error,
+        FailureKind::LaneLost => Verdict::LaneFailed,
+        FailureKind::Skip => Verdict::Skipped,
+        FailureKind::Cancelled => Verdict::Cancelled,
+        FailureKind::Bug => Verdict::Bug,
     }
 }
 

@@ -423,6 +423,8 @@ impl Drop for WaitNote<'_> {
             outcome: self.outcome.to_owned(),
             matched: self.matched,
             took_ms: millis(self.began.elapsed()),
+            host_load: None,
+            lane_speed: None,
         };
         self.journal.append(Source::Script, body);
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use mlua::{MetaMethod, UserData, UserDataFields, UserDataMethods};
 
+use crate::journal::run::FailureNote;
+
 /// Why a script, or a part of it, stopped.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -101,6 +103,20 @@ impl Failure {
     pub fn at(mut self, place: Option<Place>) -> Self {
         self.place = self.place.or(place);
         self
+    }
+
+    /// As it is kept on disk.
+    pub fn note(&self) -> FailureNote {
+        FailureNote {
+            kind: self.kind.name().to_owned(),
+            message: self.message.clone(),
+            file: self.place.as_ref().map(|place| place.file.clone()),
+            line: self.place.as_ref().map(|place| place.line),
+            hint: self.hint.clone(),
+            steps: self.steps.clone(),
+            screenshot: self.screenshot.as_ref().map(|path| path.display().to_string()),
+            traceback: self.traceback.clone(),
+        }
     }
 
     /// With a hint.

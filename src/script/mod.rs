@@ -23,4 +23,4 @@ mod values;
 
 pub use attempt::{AttemptOptions, Outcome, run_attempt};
 pub use failure::{Failure, FailureKind, Place};
-pub use scenario::{LOAD_TIMEOUT, LoadError, Scenario, Script, load};
+pub use scenario::{Case, LOAD_TIMEOUT, LoadError, Scenario, Script, load};

@@ -1,6 +1,6 @@
 //! Which scenarios a file holds, and what they need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -43,6 +43,23 @@ pub struct Scenario {
     pub timeout: Duration,
     /// Whether it may start from a saved machine; otherwise its machine boots.
     pub warm: bool,
+    /// The lane it insists on; otherwise the run's.
+    pub lane: Option<String>,
+    /// What it calls its lanes, when it has several, and their names. Not together with `lane`.
+    pub lanes: BTreeMap<String, String>,
+    /// The case that this is, when the scenario has cases.
+    pub case: Option<Case>,
+    /// Whether its author wanted to run only this for the moment.
+    pub is_only: bool,
+}
+
+/// One row of a scenario's table of cases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Its name, unique within the scenario.
+    pub name: String,
+    /// What it adds to `t.params`.
+    pub params: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Why a script does not load.
@@ -220,6 +237,10 @@ fn declaration(
         needs,
         tags: options.strings("tags")?.unwrap_or_default(),
         warm: options.boolean("warm")?.unwrap_or(true),
+        lane: None,
+        lanes: BTreeMap::new(),
+        case: None,
+        is_only: false,
         timeout,
     };
     Ok((scenario, body))
