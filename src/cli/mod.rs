@@ -9,9 +9,11 @@ mod digest;
 mod doctor;
 pub mod exit;
 mod lane;
+mod list;
 mod logging;
 mod replay;
 mod run;
+mod select;
 mod serve;
 
 use std::io::IsTerminal as _;
@@ -38,7 +40,8 @@ fn run_command() -> ExitCode {
     };
     logging::install(arguments.verbose);
     match arguments.command {
-        Command::Run(command) => run::run(command, arguments.color),
+        Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
+        Command::List(command) => list::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),

@@ -1,7 +1,6 @@
 //! `backstaff run`.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -12,17 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
+use super::select::Selected;
+use crate::journal::run::Shard;
 use crate::lane::AttachEnvironment;
 use crate::report::style::{Look, Tone};
-use crate::report::terminal::Terminal;
-use crate::runner::{self, DiscoveryError, Project, ProjectError, RecordConfig, RunError, RunOptions};
+use crate::report::terminal::{Groups, Terminal, TerminalOptions};
+use crate::runner::{self, DiscoveryError, ProjectError, RecordConfig, Repeat, RunError, RunOptions};
 use crate::spice::RecorderOptions;
 
 /// Runs scenarios and reports to stdout.
-pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
+pub(super) fn run(command: RunCommand, color: ColorChoice, is_verbose: bool) -> ExitCode {
     let look = look(color);
-    let quiet = command.quiet;
-    let options = match options(command) {
+    let terminal =
+        TerminalOptions { is_quiet: command.quiet, is_verbose, groups: groups(), rows: terminal_rows() };
+    let options = match options(command, look) {
         Ok(options) => options,
         Err(refusal) => return refusal.say(look),
     };
@@ -30,7 +32,7 @@ pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    let code = runtime.block_on(run_and_report(options, look, quiet));
+    let code = runtime.block_on(run_and_report(options, look, terminal));
     // A script that is stuck in a single call keeps its thread; waiting for it would hang the exit.
     runtime.shutdown_background();
     code
@@ -56,18 +58,19 @@ pub(super) fn signals(
     })
 }
 
-async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCode {
+async fn run_and_report(mut options: RunOptions, look: Look, terminal: TerminalOptions) -> ExitCode {
     let cancel = CancellationToken::new();
     let received = match signals(&cancel, look, || {}) {
         Ok(received) => received,
         Err(code) => return code,
     };
+    options.signal = Arc::clone(&received.0);
     let (sender, mut events) = mpsc::unbounded_channel();
     let run = async move {
         let sender = sender;
         runner::run(options, &sender, &cancel).await
     };
-    let mut terminal = Terminal::new(anstream::stdout(), look, quiet);
+    let mut terminal = Terminal::new(std::io::BufWriter::new(anstream::stdout()), look, terminal);
     let (result, written) = tokio::join!(run, terminal.follow(&mut events));
     let summary = match result {
         Ok(summary) => summary,
@@ -80,51 +83,79 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
         complain(look, &format!("the report cannot be written: {error}"), None);
     }
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
-        nothing_ran(look, summary.declared);
+        nothing_ran(look, summary.declared, summary.listed);
     }
     ExitCode::of(&summary, received.number())
 }
 
-fn nothing_ran(look: Look, declared: usize) {
+pub(super) fn nothing_ran(look: Look, declared: usize, listed: usize) {
     if declared == 0 {
         let hint =
             "a script declares them at its top level: `scenario(\"what it promises\", function(t) … end)`";
         return complain(look, "no script declares a scenario", Some(hint));
     }
+    if listed > 0 {
+        let message = format!("this part has none of the {listed} selected tests");
+        return complain(look, &message, Some("fewer parts, or `--timings FILE` to share them out evenly"));
+    }
     let scenarios = if declared == 1 { "scenario" } else { "scenarios" };
     let message = format!("nothing was selected: the scripts declare {declared} {scenarios}");
-    complain(look, &message, Some("`--filter` looks for text in names and files, `--tag` for a tag"));
+    let hint = "`--filter` looks for text in names and files, `--tag` for a tag; `backstaff list` shows what there is";
+    complain(look, &message, Some(hint));
 }
 
-fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
-    let cwd =
-        std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
-    let paths = match command.paths.is_empty() {
-        true => vec![PathBuf::from("scenarios")],
-        false => command.paths,
+fn options(command: RunCommand, look: Look) -> Result<RunOptions, Refusal> {
+    let Selected { scripts, project, lane, selection, shard, shard_from, timings, working_dir } =
+        command.select.resolve()?;
+    if let (Some(shard), Some(variables)) = (shard, shard_from) {
+        let Shard { index, total } = shard;
+        say(look, &format!("part {index} of {total}, as {variables} say; `--shard 1/1` runs everything"));
+    }
+    let repeat = match (command.until_failure, command.repeat) {
+        (true, most) => Repeat::UntilFailure(most),
+        (false, None | Some(1)) => Repeat::Once,
+        (false, Some(times)) => Repeat::Times(times),
     };
-    let scripts = runner::discover(&paths)?;
-    let first = scripts.first().cloned().unwrap_or_default();
-    let project = Project::find(&first, &command.lane_dir, &cwd)?;
-    let lane = project.lane(command.lane);
     Ok(RunOptions {
         scripts,
         project,
         lane,
         search_path: std::env::var_os("PATH").unwrap_or_default(),
-        filter: command.filter,
-        tag: command.tag,
+        working_dir,
+        selection,
+        shard,
+        timings,
         params: command.param.into_iter().map(|(key, value)| (key, value.into())).collect(),
-        artifacts: command.artifacts,
+        artifacts: command.select.artifacts,
         timeout: command.timeout,
         fail_fast: command.fail_fast,
+        jobs: command.jobs,
+        retries: command.retries,
+        fail_on_flaky: command.fail_on_flaky,
+        repeat,
+        slow_after: command.slow,
         warm: command.warm.into(),
         attach: AttachEnvironment::collect(|name| std::env::var_os(name)),
         record: command.record.map(|file| {
             let options = RecorderOptions { keeps_agent_data: command.record_agent };
             RecordConfig { file, options }
         }),
+        signal: Arc::default(),
     })
+}
+
+/// Folding is for logs that nobody writes to a terminal.
+fn groups() -> Groups {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match () {
+        () if is_set("GITHUB_ACTIONS") => Groups::GitHub,
+        () if is_set("GITLAB_CI") => Groups::GitLab,
+        () => Groups::None,
+    }
+}
+
+fn terminal_rows() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_row))
 }
 
 /// The signal that wants us to end, once there was one.
@@ -177,6 +208,11 @@ impl Refusal {
         Self { code: ExitCode::USAGE, message, hint: None }
     }
 
+    /// There is nothing to run.
+    pub(super) fn nothing(message: String) -> Self {
+        Self { code: ExitCode::NOTHING, message, hint: None }
+    }
+
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -216,6 +252,12 @@ impl From<RunError> for Refusal {
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// For people, beside what other programs read.
+fn say(look: Look, message: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(anstream::stderr(), "{} {message}", look.paint(Tone::Warn, "note:"));
 }
 
 pub(super) fn complain(look: Look, message: &str, hint: Option<&str>) {

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod failure;
 pub mod lane;
 pub mod lanes;
+pub mod list;
 pub mod plan;
 pub mod replay;
 pub mod style;
