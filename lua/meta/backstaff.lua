@@ -14,15 +14,49 @@
 ---@field tags? string[]  Labels for `--tag`. Default: {}.
 ---@field warm? boolean  Whether it may start from a saved machine; `false`: its machine boots. Default: true.
 ---@field timeout? number  Seconds an attempt may take once its lane is ready. Default: 120.
+---@field lane? string  The profile it runs on, whatever `--lane` says. Default: the run's.
+---@field lanes? table<string, string>  Several lanes: what the scenario calls them, and their profiles. 1 to 16. Not with `lane`.
+---@field only? boolean  For the moment, run nothing else; see `scenario.only`. Default: false.
+---@field params? backstaff.Cases  Runs it once for each case; see `cases`.
+
+---Parameters of one case; scripts find them in `t.params`. In a list of cases, `name` is the case's name.
+---@alias backstaff.CaseParams table<string, any>
+
+---Cases in the order of a list, or by name, sorted.
+---@alias backstaff.Cases backstaff.CaseParams[]|table<string, backstaff.CaseParams>
+
+---What declares scenarios: `scenario(name, options, body)`, or `scenario.only(…)`.
+---@class backstaff.Scenario
+---@overload fun(name: string, options: backstaff.ScenarioOptions, body: fun(t: backstaff.Test)): backstaff.Declaration
+---@overload fun(name: string, body: fun(t: backstaff.Test)): backstaff.Declaration
+local Scenario = {}
+
+---The same as `scenario`, for the moment: where one scenario is marked so, only those that are run. Refused where `CI`
+---is set.
+---
+---Example: `scenario.only("greets", function(t) t.serial:wait_for("Hello") end)`
+---@param name string
+---@param options backstaff.ScenarioOptions
+---@param body fun(t: backstaff.Test)
+---@return backstaff.Declaration
+---@overload fun(name: string, body: fun(t: backstaff.Test)): backstaff.Declaration
+function Scenario.only(name, options, body) end
+
+---A scenario that was declared.
+---@class backstaff.Declaration
+local Declaration = {}
+
+---Runs the scenario once for each case. `:cases { … }` is the same.
+---
+---Example: `scenario("logs in", function(t) t:log(t.params.user) end).cases { { user = "root" }, { user = "guest" } }`
+---@param cases backstaff.Cases
+function Declaration.cases(cases) end
 
 ---Declares a scenario. Only at the top level of a file, under a name of its own. The options may be left out.
 ---
 ---Example: `scenario("greets", { needs = { "serial" } }, function(t) t.serial:wait_for("Hello") end)`
----@param name string
----@param options backstaff.ScenarioOptions
----@param body fun(t: backstaff.Test)
----@overload fun(name: string, body: fun(t: backstaff.Test))
-function scenario(name, options, body) end
+---@type backstaff.Scenario
+scenario = nil
 
 --------------------------------------------------------------------------------------------------------------------
 -- t
@@ -37,7 +71,7 @@ function scenario(name, options, body) end
 ---@field screen backstaff.Screen  The screen as pixels. `t.screen:wait_for_stable()`
 ---@field agent backstaff.Agent  The SPICE agent in the guest. `t.agent:copy("hello")`
 ---@field lane backstaff.Lane  The machine itself. `t.lane:wait_for_shutdown()`
----@field params table<string, string>  What `--param KEY=VALUE` gave. `local user = t.params.user or "root"`
+---@field params table<string, any>  What the scenario's case says; `--param KEY=VALUE` wins over it. `local user = t.params.user or "root"`
 local Test = {}
 
 ---@class backstaff.StepOptions

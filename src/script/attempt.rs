@@ -29,7 +29,7 @@ pub struct AttemptOptions {
     pub lane: LaneHandle,
     /// Where screenshots and attachments go.
     pub folder: PathBuf,
-    /// `t.params`, an object.
+    /// What the command line says of `t.params`, an object; it wins over what the scenario's case says.
     pub params: serde_json::Value,
     /// Ends the attempt from outside.
     pub cancel: CancellationToken,
@@ -114,13 +114,13 @@ async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag
     };
     let lua = sandbox.lua.clone();
     lua.set_app_data(Arc::clone(&context));
-    lua.set_app_data(Params(params));
+    lua.set_app_data(Params(params_of(&scenario, params)));
     lua.set_app_data(Run(sandbox.run.clone()));
     lua.set_app_data(Tasks::default());
 
     let body = async {
         let declared = declare(&sandbox, &script)?;
-        let (_, function) = declared.get(scenario.index).ok_or_else(|| {
+        let declared = declared.get(scenario.index).ok_or_else(|| {
             mlua::Error::external(Failure::new(
                 FailureKind::Script,
                 "the script declares other scenarios than before",
@@ -128,7 +128,7 @@ async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag
         })?;
         call(
             &lua,
-            function,
+            &declared.body,
             MultiValue::from_iter([lua.create_userdata(TestSkin).map(mlua::Value::UserData)?]),
         )
         .await
@@ -153,6 +153,16 @@ async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag
         failed => failed,
     };
     judge(&context, result, declared_at).await
+}
+
+/// What the case brings, and over it what the command line says.
+fn params_of(scenario: &Scenario, given: serde_json::Value) -> serde_json::Value {
+    let Some(case) = &scenario.case else { return given };
+    let mut params = case.params.clone();
+    if let serde_json::Value::Object(given) = given {
+        params.extend(given);
+    }
+    params.into()
 }
 
 /// What a finished script amounts to. A fatal failure outlives any `pcall`; a missed expectation too.

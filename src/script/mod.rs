@@ -6,8 +6,10 @@
 
 mod agent;
 mod attempt;
+mod cases;
 mod console_call;
 mod context;
+mod declare;
 mod expect;
 pub mod failure;
 mod keyboard;

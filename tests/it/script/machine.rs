@@ -11,7 +11,7 @@ use backstaff::console::{
 };
 use backstaff::journal::{Body, Journal, Source};
 use backstaff::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
-use backstaff::script::{AttemptOptions, Outcome, Script, load, run_attempt};
+use backstaff::script::{AttemptOptions, Outcome, Scenario, Script, load, run_attempt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use visual_digest::Frame;
@@ -66,6 +66,10 @@ impl TestMachine {
     pub(crate) async fn run_file(&self, source: &str) -> Outcome {
         let script = Script { path: "case.lua".into(), source: source.into() };
         let scenario = load(&script).unwrap().remove(0);
+        self.run_scenario(script, scenario).await
+    }
+
+    pub(crate) async fn run_scenario(&self, script: Script, scenario: Scenario) -> Outcome {
         run_attempt(AttemptOptions {
             script,
             scenario,

@@ -1,4 +1,5 @@
 mod attempt;
+mod declare;
 mod evidence;
 mod machine;
 mod meta;
