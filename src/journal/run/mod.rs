@@ -7,6 +7,7 @@
 
 mod log;
 mod record;
+pub mod timings;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use log::RunLog;
 pub use record::{AttemptRecord, NotLoaded, RunLoadError, RunRecord, TestRecord, load};
+pub use timings::{Timings, TimingsError};
 
 /// The name in the header line.
 pub const FORMAT: &str = "backstaff-run";
