@@ -240,6 +240,10 @@ impl From<RunError> for Refusal {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Project(error) => error.into(),
+            // The host's matter, as everything that a full disk does later.
+            RunError::Folder { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self { code: ExitCode::LANE_FAILED, message: chain(&error), hint: None }
+            }
             RunError::Folder { .. } => {
                 let hint = "`--artifacts DIR` names a folder that may be written to".to_owned();
                 Self { code: ExitCode::USAGE, message: chain(&error), hint: Some(hint) }

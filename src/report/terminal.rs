@@ -126,7 +126,7 @@ impl<W: Write> Terminal<W> {
         let lane_failed = summary.count(&[Verdict::LaneFailed]);
         let cancelled = summary.count(&[Verdict::Cancelled]);
         let failed = summary.verdicts.len() - passed - skipped - cancelled;
-        if summary.verdicts.len() > 1 && !self.failures.is_empty() {
+        if summary.verdicts.len() > FAR && !self.failures.is_empty() {
             self.line(&self.look.paint(Tone::Bad, "failures:"))?;
             for failure in std::mem::take(&mut self.failures) {
                 self.line(&failure)?;
@@ -517,5 +517,7 @@ impl Running {
 
 const TICK: Duration = Duration::from_millis(100);
 const SPINNER: [char; 8] = ['⣾', '⣽', '⣻', '⢿', '⡿', '⣟', '⣯', '⣷'];
+/// With more tests than this a failure may have scrolled away.
+const FAR: usize = 8;
 /// More are too much to look at.
 const LIVE_LINES: usize = 16;

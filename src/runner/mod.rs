@@ -433,9 +433,11 @@ impl<'a> Schedule<'a> {
 
     fn add_round(&mut self, test: impl Fn(&Test) -> Test) {
         self.round += 1;
+        // As many digits as the names need to be in order.
+        let width = self.tests.len().to_string().len().max(2);
         for test in self.tests.iter().map(test) {
             self.numbered += 1;
-            let folder = format!("{:02}-{}", self.numbered, execute::folder_name(&test.title()));
+            let folder = format!("{:0width$}-{}", self.numbered, execute::folder_name(&test.title()));
             let demand = demand(&test, &self.executor.lanes);
             self.waiting.push_back(Job { test, demand, folder, attempt: 1, spent: Duration::ZERO });
         }
