@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::lane::LaneCommand;
+use super::report::ReportCommand;
 use super::serve::ServeCommand;
 use crate::lane::warm::WarmMode;
 
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Run(RunCommand),
     /// Redraw a recording without a network, and say what is in it.
     Replay(ReplayCommand),
+    /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
+    Report(ReportCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]

@@ -11,6 +11,7 @@ pub mod exit;
 mod lane;
 mod logging;
 mod replay;
+mod report;
 mod run;
 mod serve;
 
@@ -40,6 +41,7 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Report(command) => report::run(command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
