@@ -9,6 +9,7 @@ use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::lane::LaneCommand;
 use super::list::ListCommand;
+use super::report::ReportCommand;
 use super::select::SelectArgs;
 use super::serve::ServeCommand;
 use crate::lane::warm::WarmMode;
@@ -48,6 +49,8 @@ pub(super) enum Command {
     List(Box<ListCommand>),
     /// Redraw a recording without a network, and say what is in it.
     Replay(ReplayCommand),
+    /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
+    Report(ReportCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]

@@ -12,6 +12,7 @@ mod lane;
 mod list;
 mod logging;
 mod replay;
+mod report;
 mod run;
 mod select;
 mod serve;
@@ -43,6 +44,7 @@ fn run_command() -> ExitCode {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
         Command::List(command) => list::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Report(command) => report::run(command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),

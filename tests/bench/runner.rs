@@ -61,7 +61,8 @@ fn waiting(report: &Report, folder: &Path) {
     }
     let runs = std::fs::read_dir(folder.join("logs")).unwrap().map(|entry| entry.unwrap().path());
     let run = runs.map(|folder| load(&folder).unwrap()).max_by_key(|run| run.began_at).unwrap();
-    let passed = run.tests.iter().filter(|test| test.verdict == Some(backstaff::runner::Verdict::Passed)).count();
+    let passed =
+        run.tests.iter().filter(|test| test.verdict == Some(backstaff::runner::Verdict::Passed)).count();
     let ended = run.tests.iter().filter_map(|test| test.attempts.first()?.ended.as_ref());
     let attempts_ms: u64 = ended.map(|attempt| attempt.took_ms).sum();
     let ideal = Duration::from_millis(attempts_ms / u64::from(JOBS));

@@ -94,13 +94,15 @@ fn what_is_marked_runs_alone_and_ci_refuses_it() {
     );
     let _ = lab.run(&["run", "."]).exits_with(0).says(&["marked with `only`", "PASS  b", "1 passed"]);
     let refused = lab.command(&["run", "."]).env("CI", "true").run().exits_with(3);
-    let _ = refused.says(&["\"b\" is marked to run alone, and CI runs everything", "hint: take the `only` away"]);
+    let _ =
+        refused.says(&["\"b\" is marked to run alone, and CI runs everything", "hint: take the `only` away"]);
 }
 
 #[test]
 fn parts_are_disjoint_and_complete_and_ci_says_which_one_this_is() {
-    let tests: String =
-        (0..20).map(|number| format!("scenario('t{number}', {{ lane = 'none' }}, function(t) end)\n")).collect();
+    let tests: String = (0..20)
+        .map(|number| format!("scenario('t{number}', {{ lane = 'none' }}, function(t) end)\n"))
+        .collect();
     // The last one was never measured.
     let known = (0..19).map(|number| {
         let took_ms = if number == 3 { 9_000 } else { 10 };
@@ -121,15 +123,18 @@ fn parts_are_disjoint_and_complete_and_ci_says_which_one_this_is() {
     }
     // The one that takes as long as all others is alone.
     let alone = ["1/2", "2/2"].map(|part| {
-        ids(&lab.run(&["list", "a.lua", "--format", "ids", "--timings", "timings.json", "--shard", part])).len()
+        ids(&lab.run(&["list", "a.lua", "--format", "ids", "--timings", "timings.json", "--shard", part]))
+            .len()
     });
     assert_eq!(alone, [1, 19]);
     let gitlab = lab.command(&["run", "a.lua"]).env("CI_NODE_INDEX", "2").env("CI_NODE_TOTAL", "4");
     let finished = gitlab.run().exits_with(0);
-    let _ = finished.says(&["part 2 of 4 of a list of 20", "note: part 2 of 4, as CI_NODE_INDEX and CI_NODE_TOTAL say"]);
+    let _ = finished
+        .says(&["part 2 of 4 of a list of 20", "note: part 2 of 4, as CI_NODE_INDEX and CI_NODE_TOTAL say"]);
     let run = backstaff::journal::run::load(&lab.run_folder()).unwrap();
     assert_eq!(run.began.shard.map(|shard| (shard.index, shard.total)), Some((2, 4)));
     assert_eq!((run.began.list_tests, run.tests.len()), (20, usize::try_from(run.began.tests).unwrap()));
-    let _ = lab.run(&["run", "a.lua", "--shard", "5/4"]).exits_with(2).says(&["wants I/N with I from 1 to N"]);
+    let _ =
+        lab.run(&["run", "a.lua", "--shard", "5/4"]).exits_with(2).says(&["wants I/N with I from 1 to N"]);
     let _ = lab.run(&["run", "a.lua", "--timings", "a.lua"]).exits_with(2).says(&["a.lua", "hint: "]);
 }

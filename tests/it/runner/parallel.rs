@@ -62,7 +62,8 @@ fn without_a_number_the_host_says_how_many() {
 fn real_machines_run_beside_each_other() {
     let Some(lab) = Lab::with_rom("machines beside each other") else { return };
     let body = "function(t) t.serial:wait_for('rom: one line') t:sleep(1) end";
-    let lab = lab.file("a.lua", &format!("scenario('a', {body})\nscenario('b', {body})\nscenario('c', {body})\n"));
+    let lab =
+        lab.file("a.lua", &format!("scenario('a', {body})\nscenario('b', {body})\nscenario('c', {body})\n"));
     let finished = lab.run(&["run", "a.lua", "--jobs", "2"]).exits_with(0);
     let _ = finished.says(&["up to 2 at once", "3 passed, 0 failed, 0 skipped"]);
     assert_eq!(most_at_once(&spans(&load(&lab.run_folder()).unwrap())), 2);
@@ -109,7 +110,8 @@ fn only_what_failed_last_time_runs_again() {
     let lab = Lab::bare()
         .file("a.lua", "scenario('a', { lane = 'none' }, function(t) end)")
         .file("b.lua", "scenario('b', { lane = 'none' }, function(t) expect(1):equals(2) end)");
-    let _ = lab.run(&["run", ".", "--failed"]).exits_with(2).says(&["--failed: there is no earlier run in logs"]);
+    let _ =
+        lab.run(&["run", ".", "--failed"]).exits_with(2).says(&["--failed: there is no earlier run in logs"]);
     let _ = lab.run(&["run", "."]).exits_with(1);
     let _ = lab.run(&["run", ".", "--failed"]).exits_with(1).says(&["0 passed, 1 failed, 0 skipped"]);
     let lab = lab.file("b.lua", "scenario('b', { lane = 'none' }, function(t) end)");
@@ -134,7 +136,9 @@ fn fail_fast_lets_what_runs_end_and_begins_nothing_more() {
     let run = load(&lab.run_folder()).unwrap();
     assert_eq!(run.ended_by.as_deref(), Some("fail_fast"));
     assert!(run.tests.iter().all(|test| test.verdict.is_some()), "all have one: {:?}", run.tests);
-    assert!(run.tests.iter().any(|test| test.verdict == Some(Verdict::Cancelled) && test.attempts.is_empty()));
+    assert!(
+        run.tests.iter().any(|test| test.verdict == Some(Verdict::Cancelled) && test.attempts.is_empty())
+    );
 }
 
 /// Everything that a run left behind can be read, also where it broke off.
@@ -150,7 +154,8 @@ fn read_everything(folder: &Path) -> RunRecord {
 
 #[test]
 fn killed_in_the_middle_it_has_told_everything_up_to_that_moment() {
-    let lab = Lab::bare().file("a.lua", &format!("scenario('first', function(t) end)\n{}", sleepers(4, "", 60.0)));
+    let lab =
+        Lab::bare().file("a.lua", &format!("scenario('first', function(t) end)\n{}", sleepers(4, "", 60.0)));
     let running = lab.command(&["run", "a.lua", "--jobs", "3", "-v"]).start();
     running.wait_for("PASS  first");
     running.wait_for("here s3");
@@ -215,7 +220,8 @@ fn a_full_disk_fails_the_run_and_what_was_written_before_can_be_read() {
     let lab = Lab::bare().file("a.lua", &sleepers(40, "", 0.3));
     std::fs::create_dir(lab.path("logs")).unwrap();
     // A file system of its own, that only the program and its children see.
-    let script = "mount -t tmpfs -o size=256k none logs || exit 99\n\"$@\"\ncode=$?\ncp -r logs/. kept\nexit $code\n";
+    let script =
+        "mount -t tmpfs -o size=256k none logs || exit 99\n\"$@\"\ncode=$?\ncp -r logs/. kept\nexit $code\n";
     let mut command = std::process::Command::new("unshare");
     command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
     let program = lab.command(&["run", "a.lua", "--jobs", "3"]).into_command();
@@ -231,7 +237,8 @@ fn a_full_disk_fails_the_run_and_what_was_written_before_can_be_read() {
     assert_eq!(output.status.code(), Some(16), "{text}");
     assert!(text.contains("LANE  s") && text.contains("No space left on device"), "{text}");
     assert!(lab.qemus().is_empty());
-    let kept: Vec<_> = std::fs::read_dir(lab.path("kept")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept: Vec<_> =
+        std::fs::read_dir(lab.path("kept")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [folder] = &kept[..] else { panic!("one run: {kept:?}") };
     let run = load(folder).unwrap();
     assert!(run.tests.iter().any(|test| test.verdict == Some(Verdict::Passed)), "{text}");
