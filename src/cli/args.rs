@@ -9,6 +9,7 @@ use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::lane::LaneCommand;
 use super::serve::ServeCommand;
+use super::trace::TraceCommand;
 use crate::lane::warm::WarmMode;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Run(RunCommand),
     /// Redraw a recording without a network, and say what is in it.
     Replay(ReplayCommand),
+    /// Say why a run failed, or write the page of everything that happened in it.
+    Trace(TraceCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]

@@ -13,6 +13,7 @@ mod logging;
 mod replay;
 mod run;
 mod serve;
+mod trace;
 
 use std::io::IsTerminal as _;
 
@@ -40,6 +41,7 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Trace(command) => trace::run(&command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
