@@ -12,7 +12,9 @@ use super::list::ListCommand;
 use super::report::ReportCommand;
 use super::select::SelectArgs;
 use super::serve::ServeCommand;
+use super::trace::TraceCommand;
 use crate::lane::warm::WarmMode;
+use crate::report::ReportTarget;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ pub(super) enum Command {
     Replay(ReplayCommand),
     /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
     Report(ReportCommand),
+    /// Say why a run failed, or write the page of everything that happened in it.
+    Trace(TraceCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]
@@ -128,6 +132,9 @@ pub(super) struct RunCommand {
     /// Tests that take longer are marked as slow.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
     pub(super) slow: Duration,
+    /// Write a report: junit, tap, ndjson, subunit or html; `-` as FILE is standard output. Several: all.
+    #[arg(long, value_name = "KIND=FILE", value_delimiter = ',')]
+    pub(super) report: Vec<ReportTarget>,
     /// Whether scenarios start from a machine that was saved when it was ready, below `DIR/warm` of `--artifacts`.
     #[arg(long, value_name = "WHEN", default_value = "auto", env = "BACKSTAFF_WARM")]
     pub(super) warm: WarmChoice,

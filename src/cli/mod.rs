@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod select;
 mod serve;
+mod trace;
 
 use std::io::IsTerminal as _;
 
@@ -45,6 +46,7 @@ fn run_command() -> ExitCode {
         Command::List(command) => list::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),
+        Command::Trace(command) => trace::run(&command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),

@@ -11,12 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
-use super::select::Selected;
-use crate::journal::run::Shard;
+use super::report::{ReportError, check_stdout, write_all};
+use super::select::{Selected, is_ci};
+use crate::journal::run::{Shard, load};
 use crate::lane::AttachEnvironment;
+use crate::report::ReportTarget;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::{Groups, Terminal, TerminalOptions};
-use crate::runner::{self, DiscoveryError, ProjectError, RecordConfig, Repeat, RunError, RunOptions};
+use crate::runner::{
+    self, DiscoveryError, ProjectError, RecordConfig, Repeat, RunError, RunOptions, Summary,
+};
 use crate::spice::RecorderOptions;
 
 /// Runs scenarios and reports to stdout.
@@ -24,6 +28,10 @@ pub(super) fn run(command: RunCommand, color: ColorChoice, is_verbose: bool) -> 
     let look = look(color);
     let terminal =
         TerminalOptions { is_quiet: command.quiet, is_verbose, groups: groups(), rows: terminal_rows() };
+    let mut reports = Reports { targets: command.report.clone(), is_on_github: is_set("GITHUB_ACTIONS") };
+    if let Err(error) = check_stdout(&reports.targets) {
+        return error.say(look);
+    }
     let options = match options(command, look) {
         Ok(options) => options,
         Err(refusal) => return refusal.say(look),
@@ -32,7 +40,7 @@ pub(super) fn run(command: RunCommand, color: ColorChoice, is_verbose: bool) -> 
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    let code = runtime.block_on(run_and_report(options, look, terminal));
+    let code = runtime.block_on(run_and_report(options, look, terminal, &mut reports));
     // A script that is stuck in a single call keeps its thread; waiting for it would hang the exit.
     runtime.shutdown_background();
     code
@@ -58,7 +66,12 @@ pub(super) fn signals(
     })
 }
 
-async fn run_and_report(mut options: RunOptions, look: Look, terminal: TerminalOptions) -> ExitCode {
+async fn run_and_report(
+    mut options: RunOptions,
+    look: Look,
+    terminal: TerminalOptions,
+    reports: &mut Reports,
+) -> ExitCode {
     let cancel = CancellationToken::new();
     let received = match signals(&cancel, look, || {}) {
         Ok(received) => received,
@@ -70,12 +83,18 @@ async fn run_and_report(mut options: RunOptions, look: Look, terminal: TerminalO
         let sender = sender;
         runner::run(options, &sender, &cancel).await
     };
-    let mut terminal = Terminal::new(std::io::BufWriter::new(anstream::stdout()), look, terminal);
+    // A report on standard output has it for itself.
+    let out: Box<dyn std::io::Write + Send> = match reports.targets.iter().any(ReportTarget::is_stdout) {
+        true => Box::new(anstream::stderr()),
+        false => Box::new(anstream::stdout()),
+    };
+    let mut terminal = Terminal::new(std::io::BufWriter::new(out), look, terminal);
     let (result, written) = tokio::join!(run, terminal.follow(&mut events));
     let summary = match result {
         Ok(summary) => summary,
         Err(error) => return Refusal::from(error).say(look),
     };
+    let reported = reports.write(&summary, look);
     // A reader that went away, as `| head` does, must not turn a verdict into a crash.
     if let Err(error) = written.and_then(|()| terminal.summarize(&summary))
         && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -85,7 +104,35 @@ async fn run_and_report(mut options: RunOptions, look: Look, terminal: TerminalO
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
         nothing_ran(look, summary.declared, summary.listed);
     }
-    ExitCode::of(&summary, received.number())
+    match (ExitCode::of(&summary, received.number()), reported) {
+        // A report that is missing is no pass.
+        (ExitCode::PASSED | ExitCode::SKIPPED | ExitCode::FLAKY, Err(code)) => code,
+        (code, _) => code,
+    }
+}
+
+/// What is written of a run when it has ended.
+struct Reports {
+    targets: Vec<ReportTarget>,
+    is_on_github: bool,
+}
+
+impl Reports {
+    fn write(&mut self, summary: &Summary, look: Look) -> Result<(), ExitCode> {
+        let Some(folder) = &summary.folder else { return Ok(()) };
+        let is_fine = summary.verdicts.iter().all(|verdict| verdict.is_fine());
+        // Where nobody can ask again, the page of a failure is kept beside it.
+        if is_ci() && !is_fine && !self.targets.iter().any(|target| target.kind() == "html") {
+            self.targets.extend(ReportTarget::new("html", &folder.join("trace.html")));
+        }
+        if self.targets.is_empty() && !self.is_on_github {
+            return Ok(());
+        }
+        let written = load(folder)
+            .map_err(ReportError::from)
+            .and_then(|run| write_all(&run, &self.targets, self.is_on_github));
+        written.map_err(|error| error.say(look))
+    }
 }
 
 pub(super) fn nothing_ran(look: Look, declared: usize, listed: usize) {
@@ -146,12 +193,15 @@ fn options(command: RunCommand, look: Look) -> Result<RunOptions, Refusal> {
 
 /// Folding is for logs that nobody writes to a terminal.
 fn groups() -> Groups {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     match () {
         () if is_set("GITHUB_ACTIONS") => Groups::GitHub,
         () if is_set("GITLAB_CI") => Groups::GitLab,
         () => Groups::None,
     }
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 fn terminal_rows() -> usize {
