@@ -217,7 +217,12 @@ pub(super) fn write_all(
         github::append_summary(&path, run).map_err(|source| ReportError::Output { path, source })?;
     }
     let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-    print(&github::annotations(&Story::of(run), workspace.as_deref()));
+    let annotations = github::annotations(&Story::of(run), workspace.as_deref());
+    match targets.iter().any(ReportTarget::is_stdout) {
+        // GitHub reads both, and a report on standard output has it for itself.
+        true => drop(write!(anstream::stderr(), "{annotations}")),
+        false => print(&annotations),
+    }
     Ok(())
 }
 
@@ -265,7 +270,8 @@ fn say_proof(merged: &Merged, look: Look) -> ExitCode {
         complain(look, &format!("and {} problems more", merged.problems.len() - MAX_PROBLEMS), None);
     }
     let code = code_of(&merged.run);
-    let is_milder = [ExitCode::PASSED, ExitCode::SKIPPED, ExitCode::NOTHING, ExitCode::LANE_FAILED, ExitCode::FLAKY];
+    let is_milder =
+        [ExitCode::PASSED, ExitCode::SKIPPED, ExitCode::NOTHING, ExitCode::LANE_FAILED, ExitCode::FLAKY];
     if !merged.problems.is_empty() && is_milder.contains(&code) { ExitCode::FAILED } else { code }
 }
 
@@ -303,7 +309,6 @@ pub(super) fn code_of(run: &RunRecord) -> ExitCode {
         ExitCode::PASSED
     }
 }
-
 
 /// Loads a run, or an attempt's journal as a run of one test.
 pub(super) fn load(path: &Path) -> Result<RunRecord, ReportError> {

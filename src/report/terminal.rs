@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use unicode_width::UnicodeWidthChar as _;
 
 use super::failure::{printable, render};
 use super::style::{Look, Tone};
@@ -363,7 +364,7 @@ impl<W: Write> Terminal<W> {
         let lines = self.live_table();
         self.clear_live()?;
         for (index, line) in lines.iter().enumerate() {
-            let cut: String = line.chars().take(self.look.width.saturating_sub(1)).collect();
+            let cut = cut(line, self.look.width.saturating_sub(1));
             let newline = if index == 0 { "" } else { "\n" };
             write!(self.out, "{newline}{cut}")?;
         }
@@ -420,6 +421,16 @@ impl<W: Write> Terminal<W> {
         // Where many end at once the next tick flushes.
         if self.is_parallel() { Ok(()) } else { self.out.flush() }
     }
+}
+
+/// As much of a line as fits into so many columns: one that wraps would be two to the cursor.
+fn cut(line: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let end = line.char_indices().find(|(_, char)| {
+        used += char.width().unwrap_or(0);
+        used > columns
+    });
+    end.map_or(line, |(index, _)| &line[..index])
 }
 
 /// How a verdict is said in five letters.
@@ -521,3 +532,22 @@ const SPINNER: [char; 8] = ['⣾', '⣽', '⣻', '⢿', '⡿', '⣟', '⣯', '�
 const FAR: usize = 8;
 /// More are too much to look at.
 const LIVE_LINES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_would_wrap_it() {
+        for (line, columns, wanted) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "abc"),
+            ("起動する", 5, "起動"),
+            ("起動", 4, "起動"),
+            ("", 0, ""),
+            ("a", 0, ""),
+        ] {
+            assert_eq!(cut(line, columns), wanted, "{line:?} in {columns}");
+        }
+    }
+}

@@ -141,6 +141,30 @@ fn fail_fast_lets_what_runs_end_and_begins_nothing_more() {
     );
 }
 
+#[test]
+fn a_stall_of_the_host_is_noted_on_the_verdict() {
+    let lab =
+        Lab::bare().scenario("timeout = 60", "t:log('here')\nt.serial:wait_for('never', { timeout = 6 })");
+    let running = lab.command(&["run", "a.lua"]).start();
+    running.wait_for("here");
+    // All of this process stands still, its simulated machine as well.
+    running.signal(Signal::STOP);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    running.signal(Signal::CONT);
+    let finished = running.finish().exits_with(1);
+    let _ =
+        finished.says(&["FAIL  it", "no match for", "note: this host stalled once for", "made no progress"]);
+    let run = load(&lab.run_folder()).unwrap();
+    let attempt = run.tests[0].attempts[0].ended.as_ref().unwrap();
+    assert!(attempt.host_notes[0].starts_with("this host stalled once"), "{:?}", attempt.host_notes);
+    let events = ndjson::load(&lab.attempt().join("journal.ndjson")).unwrap();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event.body, Body::HostStalled { stalled_ms } if stalled_ms >= 1_000))
+    );
+}
+
 /// Everything that a run left behind can be read, also where it broke off.
 fn read_everything(folder: &Path) -> RunRecord {
     let run = load(folder).unwrap();
