@@ -26,7 +26,7 @@ use crate::lane::warm::store::DEFAULT_LIMIT_BYTES;
 use crate::lane::{
     AttachEnvironment, AttachSettings, AttachedLane, LaneError, Plan, Platform, Profile, SimLane,
 };
-use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, Scenario, Script, run_attempt};
+use crate::script::{AttemptOptions, Failure, FailureKind, Lanes, Outcome, Scenario, Script, run_attempt};
 
 /// Runs attempts on fresh lanes of one profile.
 pub(super) struct Executor {
@@ -265,7 +265,7 @@ impl Executor {
             script: script.clone(),
             scenario: scenario.clone(),
             journal: journal.clone(),
-            lane,
+            lanes: Lanes::One(lane),
             folder: folder.to_owned(),
             params: self.params.clone(),
             cancel: self.cancel.clone(),
