@@ -8,17 +8,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::host::StallWatch;
-use super::lanes::{LanePart, Lanes, UpLane};
+use super::lanes::{LanePart, RunLanes, UpLane};
 use super::record::{Recording, Recordings};
 use super::select::Test;
 use super::{AttemptReport, RunEvent, Verdict, tell, verdict_of};
 use crate::journal::run::{AttemptNote, RunBody, RunLog};
 use crate::journal::{Body, Cursor, Journal, Source};
-use crate::script::{AttemptOptions, Failure, FailureKind, Outcome, run_attempt};
+use crate::script::{AttemptOptions, Failure, FailureKind, Lanes, Outcome, run_attempt};
 
 /// Runs attempts, each on fresh lanes; several at once.
 pub(super) struct Executor {
-    pub(super) lanes: Lanes,
+    pub(super) lanes: RunLanes,
     /// The run's folder.
     pub(super) folder: PathBuf,
     pub(super) params: serde_json::Value,
@@ -33,6 +33,7 @@ pub(super) struct Executor {
 #[derive(Clone, Copy)]
 struct Part<'a> {
     test: &'a Test,
+    number: u32,
     journal: &'a Journal,
     folder: &'a Path,
     recording: &'a Recording<'a>,
@@ -65,7 +66,7 @@ impl Executor {
         let observed = self.stalls.observe(&journal);
         let recording = self.recordings.of_attempt();
         if failure.is_none() {
-            let part = Part { test, journal: &journal, folder: &folder, recording: &recording };
+            let part = Part { test, number, journal: &journal, folder: &folder, recording: &recording };
             failure = self.play_on_lanes(part).await.err().map(|Missed(failure, count)| (failure, count));
         }
         // As without its journal: what was asked for and is not there is no pass.
@@ -136,35 +137,60 @@ impl Executor {
     }
 
     async fn play_on_lanes(&self, part: Part<'_>) -> Result<(), Missed> {
-        let Part { test, journal, folder, recording } = part;
-        let bring_up = test.lanes.iter().map(|(_, name)| {
+        let Part { test, journal, folder, recording, .. } = part;
+        let bring_up = test.lanes.iter().map(|(role, name)| async move {
             let scenario = &*test.scenario;
-            self.lanes.up(name, LanePart { scenario, journal, folder, cancel: &self.cancel, recording })
+            let cancel = &self.cancel;
+            let Some(role) = role else {
+                let part = LanePart { scenario, journal, folder, cancel, recording };
+                return self.lanes.up(name, part).await;
+            };
+            // Several machines have folders of their own within the attempt's.
+            let (folder, journal) = (folder.join(role), journal.for_lane(role));
+            std::fs::create_dir_all(&folder).map_err(|error| {
+                let message = format!("the lane's folder {} cannot be used: {error}", folder.display());
+                Failure::new(FailureKind::LaneLost, message)
+            })?;
+            self.lanes
+                .up(name, LanePart { scenario, journal: &journal, folder: &folder, cancel, recording })
+                .await
         });
-        let mut lanes = Vec::new();
-        let mut failure = None;
-        for up in join_all(bring_up).await {
-            match up {
-                Ok(lane) => lanes.push(lane),
-                Err(error) => failure = failure.or(Some(error)),
+        let mut up = Vec::new();
+        let mut failure: Option<Failure> = None;
+        for ((role, _), result) in test.lanes.iter().zip(join_all(bring_up).await) {
+            match result {
+                Ok(lane) => up.push((role, lane)),
+                // A scenario that does not apply is that, whatever else happened.
+                Err(error) if failure.as_ref().is_none_or(|known| known.kind != FailureKind::Skip) => {
+                    failure = Some(error);
+                }
+                Err(_) => {}
             }
         }
         let played = match failure {
             Some(failure) => Err(failure.into()),
-            None => self.play(part, &lanes).await,
+            None => self.play(part, &up).await,
         };
-        join_all(lanes.into_iter().map(UpLane::down)).await;
+        join_all(up.into_iter().map(|(_, lane)| lane.down())).await;
         played
     }
 
     /// Runs the scenario on lanes that are up.
-    async fn play(&self, part: Part<'_>, lanes: &[UpLane]) -> Result<(), Missed> {
-        let Part { test, journal, folder, .. } = part;
+    async fn play(&self, part: Part<'_>, up: &[(&Option<String>, UpLane)]) -> Result<(), Missed> {
+        let Part { test, number, journal, folder, .. } = part;
+        let lanes = match up {
+            [(None, lane)] => Lanes::One(lane.handle()),
+            several => {
+                let named = several.iter().filter_map(|(role, lane)| Some(((*role).clone()?, lane.handle())));
+                Lanes::Several(named.collect())
+            }
+        };
         let outcome = run_attempt(AttemptOptions {
             script: test.script.clone(),
             scenario: (*test.scenario).clone(),
             journal: journal.clone(),
-            lane: lanes[0].handle(),
+            attempt: number,
+            lanes,
             folder: folder.to_owned(),
             params: self.params.clone(),
             cancel: self.cancel.clone(),

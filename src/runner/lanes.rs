@@ -13,7 +13,7 @@ use super::warm::{LaneRequest, WarmLanes};
 use super::{Project, ProjectError, RunOptions};
 use crate::journal::{Body, Journal, Source};
 use crate::lane::attach::{AttachMemory, Observers};
-use crate::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
+use crate::lane::handle::{Capability, LaneHandle};
 use crate::lane::inspect::plan_on;
 use crate::lane::plan::{Accelerator, log_root};
 use crate::lane::plan_sim::SimPlan;
@@ -33,7 +33,7 @@ use crate::script::{Failure, FailureKind, Scenario};
 pub const NO_LANE: &str = "none";
 
 /// The lanes that a run's tests name.
-pub(super) struct Lanes {
+pub(super) struct RunLanes {
     by_name: BTreeMap<String, RunLane>,
     search_path: OsString,
     /// Where runs put their folders, as it was asked for.
@@ -66,7 +66,7 @@ pub(super) enum UpLane {
     Qemu(Box<Lane>),
     Attached(Box<AttachedLane>),
     Sim(Box<SimLane>),
-    None(LaneHandle, tokio::sync::watch::Sender<Option<LaneEnd>>),
+    None(LaneHandle),
 }
 
 impl UpLane {
@@ -75,7 +75,7 @@ impl UpLane {
             Self::Qemu(lane) => lane.handle(),
             Self::Attached(lane) => lane.handle(),
             Self::Sim(lane) => lane.handle(),
-            Self::None(handle, _) => handle.clone(),
+            Self::None(handle) => handle.clone(),
         }
     }
 
@@ -84,16 +84,12 @@ impl UpLane {
             Self::Qemu(lane) => drop(lane.down(TeardownConfig::default()).await),
             Self::Attached(lane) => drop(lane.down().await),
             Self::Sim(lane) => drop(lane.down().await),
-            Self::None(_, end) => {
-                let taken_down =
-                    LaneEnd { class: EndClass::TakenDown, how: "the lane was taken down".to_owned() };
-                end.send_replace(Some(taken_down));
-            }
+            Self::None(_) => {}
         }
     }
 }
 
-impl Lanes {
+impl RunLanes {
     /// Loads the profiles of these lanes. A wrong profile must be said before anything is made on disk.
     pub(super) fn load<'a>(
         names: impl IntoIterator<Item = &'a str>,
@@ -231,16 +227,7 @@ fn no_machine(name: &str, scenario: &Scenario) -> Result<UpLane, Failure> {
         let reason = format!("lane \"{name}\" is no machine and has no {need}");
         return Err(Failure::new(FailureKind::Skip, reason));
     }
-    let (end, ended) = tokio::sync::watch::channel(None);
-    let handle = LaneHandle {
-        name: name.to_owned(),
-        capabilities: [].into(),
-        console: None,
-        control: None,
-        faults: None,
-        ended,
-    };
-    Ok(UpLane::None(handle, end))
+    Ok(UpLane::None(LaneHandle::none(name)))
 }
 
 /// A machine of somebody else's, which goes on afterwards.

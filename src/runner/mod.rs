@@ -37,7 +37,7 @@ pub use select::{FailedScript, Loaded, Selection, Test};
 use self::admission::{Admission, Demand};
 use self::execute::Executor;
 use self::host::{Room, StallWatch};
-use self::lanes::Lanes;
+use self::lanes::RunLanes;
 use self::record::Recordings;
 use crate::journal::Journal;
 pub use crate::journal::run::Verdict;
@@ -247,7 +247,7 @@ pub async fn run(
     let list = List::new(loaded.tests, &options);
     summary.listed = list.ids.len();
     let names = list.tests.iter().flat_map(|test| test.lanes.iter().map(|(_, name)| name.as_str()));
-    let lanes = Lanes::load(names, &options)?;
+    let lanes = RunLanes::load(names, &options)?;
     if list.tests.is_empty() {
         loaded.failed.into_iter().for_each(|failed| tell(events, RunEvent::NotLoaded(failed)));
         summary.took = began.elapsed();
@@ -561,7 +561,7 @@ impl<'a> Schedule<'a> {
     }
 }
 
-fn demand(test: &Test, lanes: &Lanes) -> Demand {
+fn demand(test: &Test, lanes: &RunLanes) -> Demand {
     Demand::sum(test.lanes.iter().map(|(_, name)| Demand::of_lane(name, lanes.profile(name))))
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mlua::Value;
 use mlua::chunk::ChunkMode;
 
+use super::always::bind_rules;
 use super::declare::{Declarations, Declared};
 use super::failure::{Failure, FailureKind, Place};
 use super::sandbox::{Sandbox, StopFlag};
@@ -161,6 +162,7 @@ fn load_now(script: &Script, stop: &StopFlag) -> mlua::Result<Vec<Scenario>> {
 pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<Declared>> {
     let lua = &sandbox.lua;
     bind_matchers(lua)?;
+    bind_rules(lua)?;
     expect::bind(lua)?;
     let print = lua.create_function(|lua, values: mlua::Variadic<Value>| {
         match lua.app_data_ref::<Arc<super::context::Context>>() {

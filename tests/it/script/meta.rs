@@ -56,6 +56,7 @@ async fn a_running_scenario_finds_every_name() {
          local caught = select(2, pcall(function() t.serial:wait_for(1) end))\n\
          local objects = { Test = t, Task = t:spawn(function() end), Keyboard = t.keyboard, Mouse = t.mouse,\n\
            Digest = t.digest, Serial = t.serial, Screen = t.screen, Agent = t.agent, Lane = t.lane, Expect = expect(1), Error = caught, Matcher = any,\n\
+           Within = expect(t.serial).within(1), Rule = never(1), Always = t:always('x', function() return true end),\n\
            Scenario = scenario, Declaration = declared }\n",
     );
     for (class, members) in &meta.members {
