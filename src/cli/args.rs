@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
+use super::flakes::FlakesCommand;
 use super::lane::LaneCommand;
 use super::report::ReportCommand;
 use super::serve::ServeCommand;
@@ -47,6 +48,8 @@ pub(super) enum Command {
     Replay(ReplayCommand),
     /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
     Report(ReportCommand),
+    /// Say what many runs have in common: waits near their deadlines, scenarios that do not always pass.
+    Flakes(FlakesCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]

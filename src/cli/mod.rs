@@ -8,6 +8,7 @@ mod control;
 mod digest;
 mod doctor;
 pub mod exit;
+mod flakes;
 mod lane;
 mod logging;
 mod replay;
@@ -41,6 +42,7 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),

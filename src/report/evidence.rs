@@ -106,7 +106,8 @@ impl Evidence {
     /// # Errors
     /// There is one, and it cannot be read.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        let mut reader = Reader { folder, evidence: Self::default(), waits: HashMap::new(), open: Vec::new() };
+        let mut reader =
+            Reader { folder, evidence: Self::default(), waits: HashMap::new(), open: Vec::new() };
         match scan(&folder.join(JOURNAL_FILE), |name| WANTED.contains(&name), |event| reader.take(event)) {
             Err(LoadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),
@@ -131,16 +132,8 @@ impl Evidence {
 }
 
 /// The events that are read.
-const WANTED: [&str; 8] = [
-    "step_began",
-    "step_ended",
-    "wait_began",
-    "wait_ended",
-    "attachment",
-    "screenshot",
-    "log",
-    "warning",
-];
+const WANTED: [&str; 8] =
+    ["step_began", "step_ended", "wait_began", "wait_ended", "attachment", "screenshot", "log", "warning"];
 
 /// Lines of a script's own words that are kept of an attempt.
 const LOG_LINES: usize = 1_000;

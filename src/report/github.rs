@@ -66,13 +66,15 @@ pub fn summary(story: &Story<'_>, budget: usize) -> String {
 pub fn annotations(story: &Story<'_>, workspace: Option<&Path>) -> String {
     let mut seen = HashSet::new();
     // Lanes that all fail for one reason say so once.
-    let bad: Vec<_> =
-        story.bad().into_iter().filter(|it| seen.insert((it.place(), it.message()))).collect();
+    let bad: Vec<_> = story.bad().into_iter().filter(|it| seen.insert((it.place(), it.message()))).collect();
     let shown = if bad.len() > MAX_ANNOTATIONS { MAX_ANNOTATIONS - 1 } else { bad.len() };
-    let mut lines: String = bad[..shown].iter().map(|entry| annotation(entry, story.run, workspace)).collect();
+    let mut lines: String =
+        bad[..shown].iter().map(|entry| annotation(entry, story.run, workspace)).collect();
     if shown < bad.len() {
         let more = bad.len() - shown;
-        lines.push_str(&format!("::error title=backstaff::and {more} failures more; the step's summary has them\n"));
+        lines.push_str(&format!(
+            "::error title=backstaff::and {more} failures more; the step's summary has them\n"
+        ));
     }
     lines
 }

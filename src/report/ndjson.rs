@@ -155,9 +155,10 @@ fn attempt(attempt: &AttemptRecord) -> Attempt<'_> {
 
 /// How near its waits came to their deadlines.
 fn waits(evidence: &Evidence) -> Value {
-    let timeouts = evidence.waits.iter().filter(|wait| {
-        wait.ended.as_ref().is_some_and(|ended| ended.outcome == "timeout")
-    });
+    let timeouts = evidence
+        .waits
+        .iter()
+        .filter(|wait| wait.ended.as_ref().is_some_and(|ended| ended.outcome == "timeout"));
     json!({
         "count": evidence.waits.len(),
         "timeouts": timeouts.count(),

@@ -130,10 +130,7 @@ pub fn write(run: &RunRecord, targets: &[ReportTarget], stdout: &mut dyn Write) 
 ///
 /// # Errors
 /// The file cannot be made, filled or put there.
-pub fn replace(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> std::io::Result<()> {
+pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
     // A link stays one.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
@@ -174,7 +171,10 @@ mod tests {
         assert_eq!(target.file.as_deref(), Some(Path::new("out/a=b.xml")));
         assert!("tap=-".parse::<ReportTarget>().unwrap().is_stdout());
         let message = |text: &str| text.parse::<ReportTarget>().unwrap_err().to_string();
-        assert!(message("jnuit=a").starts_with("unknown report `jnuit`, did you mean `junit`?; there are junit, "));
+        assert!(
+            message("jnuit=a")
+                .starts_with("unknown report `jnuit`, did you mean `junit`?; there are junit, ")
+        );
         assert!(message("pdf=a").starts_with("unknown report `pdf`; there are junit, tap, "));
         for text in ["junit", "junit=", ""] {
             assert_eq!(message(text), "wants KIND=FILE, such as junit=report.xml");

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{AttemptNote, Entry, FORMAT, FailureNote, RUN_FILE, RunBegan, RunBody, TestNote, VERSION, Verdict};
+use super::{
+    AttemptNote, Entry, FORMAT, FailureNote, RUN_FILE, RunBegan, RunBody, TestNote, VERSION, Verdict,
+};
 
 /// A run, as far as it came.
 #[derive(Debug, Clone, Default)]
@@ -206,7 +208,12 @@ impl Reader {
             RunBody::AttemptBegan { id, attempt, folder } => {
                 let folder = self.record.folder.join(folder);
                 if let Some(test) = self.test(&id) {
-                    test.attempts.push(AttemptRecord { number: attempt, folder, began_at: wall, ended: None });
+                    test.attempts.push(AttemptRecord {
+                        number: attempt,
+                        folder,
+                        began_at: wall,
+                        ended: None,
+                    });
                 }
             }
             RunBody::AttemptEnded(note) => {
@@ -244,7 +251,11 @@ mod tests {
     fn a_run_that_was_killed_reads_back_up_to_that_moment() {
         let folder = tempfile::tempdir().unwrap();
         let log = RunLog::create(folder.path()).unwrap();
-        log.append([RunBody::RunBegan(RunBegan { tests: 2, ..RunBegan::default() }), selected("a"), selected("b")]);
+        log.append([
+            RunBody::RunBegan(RunBegan { tests: 2, ..RunBegan::default() }),
+            selected("a"),
+            selected("b"),
+        ]);
         let began = |id: &str| RunBody::AttemptBegan { id: id.to_owned(), attempt: 1, folder: id.to_owned() };
         log.append([began("a"), began("b")]);
         let note = AttemptNote {
@@ -260,7 +271,9 @@ mod tests {
         log.append([RunBody::AttemptEnded(note)]);
         let path = folder.path().join(RUN_FILE);
         let mut text = std::fs::read_to_string(&path).unwrap();
-        text.push_str("{\"t_ns\":1,\"wall\":\"2026-01-01T00:00:00Z\",\"event\":\"of_tomorrow\",\"data\":1}\n");
+        text.push_str(
+            "{\"t_ns\":1,\"wall\":\"2026-01-01T00:00:00Z\",\"event\":\"of_tomorrow\",\"data\":1}\n",
+        );
         text.push_str("{\"t_ns\":1,\"wall\":\"2026-01-01T00:0");
         std::fs::write(&path, text).unwrap();
 

@@ -1,0 +1,6 @@
+//! Integration tests of `backstaff::report`.
+mod flakes;
+mod formats;
+mod hostile;
+mod merge;
+mod sample;
