@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
+use super::flakes::FlakesCommand;
 use super::lane::LaneCommand;
 use super::list::ListCommand;
 use super::report::ReportCommand;
@@ -55,6 +56,8 @@ pub(super) enum Command {
     Report(ReportCommand),
     /// Say why a run failed, or write the page of everything that happened in it.
     Trace(TraceCommand),
+    /// Say what many runs have in common: waits near their deadlines, scenarios that do not always pass.
+    Flakes(FlakesCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]

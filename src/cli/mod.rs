@@ -8,6 +8,7 @@ mod control;
 mod digest;
 mod doctor;
 pub mod exit;
+mod flakes;
 mod lane;
 mod list;
 mod logging;
@@ -45,6 +46,7 @@ fn run_command() -> ExitCode {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
         Command::List(command) => list::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
+        Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),
         Command::Trace(command) => trace::run(&command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),

@@ -174,7 +174,11 @@ fn kind_of(entry: &Entry<'_>) -> String {
 /// Tells a lane that failed from a script that is wrong, and an expectation from a wait.
 fn type_of(verdict: Verdict, kind: &str) -> String {
     let name = verdict.name();
-    if kind.is_empty() || kind == name { name.to_owned() } else { format!("{name}.{}", text(kind)) }
+    if kind.is_empty() || kind == name {
+        name.to_owned()
+    } else {
+        format!("{name}.{}", text(&shorten(kind, MESSAGE_BYTES)))
+    }
 }
 
 fn add_properties(case: &mut TestCase, entry: &Entry<'_>) {
@@ -260,7 +264,7 @@ fn classname(file: &str) -> String {
 }
 
 fn property(name: &str, value: &str) -> Property {
-    Property::new(text(name), text(value))
+    Property::new(text(&shorten(name, MESSAGE_BYTES)), text(&shorten(value, MESSAGE_BYTES)))
 }
 
 /// The serializer leaves out tabs.
@@ -273,7 +277,7 @@ fn date(at: Timestamp) -> DateTime<Utc> {
 }
 
 const NAME: &str = "backstaff";
-/// Of a message in an attribute.
+/// Of a message or another text in an attribute.
 const MESSAGE_BYTES: usize = 1_000;
 
 #[cfg(test)]

@@ -215,9 +215,8 @@ fn join(runs: Vec<RunRecord>) -> RunRecord {
     let mut joined = RunRecord { began_at: Timestamp::MAX, took_ms: Some(0), ..RunRecord::default() };
     let is_list = runs.iter().all(|run| run.began.shard.is_some());
     for (index, run) in runs.into_iter().enumerate() {
-        let RunRecord { folder, began, began_at, scripts, not_loaded, tests, took_ms, ended_by } = run;
+        let RunRecord { began, began_at, scripts, not_loaded, tests, took_ms, ended_by, .. } = run;
         if index == 0 {
-            joined.folder = folder;
             joined.began = RunBegan { shard: None, tests: 0, ..began.clone() };
         }
         let whole = &mut joined.began;

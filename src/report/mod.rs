@@ -2,12 +2,13 @@
 //!
 //! Start reading at [`terminal`]: what a person sees while a run goes on, and what stays when it is piped. [`story`] is
 //! what a finished run comes to; [`target`] writes it as [`junit`], [`tap`], [`ndjson`] or [`subunit`], and [`github`]
-//! for that place. [`html`] is the page of a run, [`why`] the cause of its failure. [`merge`] makes one run of several.
-//! [`doctor`] is what `backstaff doctor` says.
+//! for that place. [`html`] is the page of a run, [`why`] the cause of its failure. [`merge`] makes one run of several,
+//! [`flakes`] reads many. [`doctor`] is what `backstaff doctor` says.
 
 pub mod doctor;
 pub mod evidence;
 pub mod failure;
+pub mod flakes;
 pub mod github;
 pub mod html;
 pub mod junit;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::text::{one_line, shorten};
 use crate::journal::run::{AttemptRecord, FailureNote, RunRecord, TestNote, TestRecord, Verdict};
 
 /// A run as reports tell it.
@@ -20,7 +21,7 @@ pub struct Story<'a> {
 /// One line of the story.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// Unique in the run: `FILE::NAME[CASE]@LANE#N`.
+    /// Unique in the run: `FILE::NAME[CASE]@LANE#N`, as one line that every format can hold.
     pub id: String,
     /// The id without its file.
     pub name: String,
@@ -317,13 +318,17 @@ fn rank(outcome: Outcome) -> u8 {
 /// What a script that does not load is called.
 const NOT_LOADED_NAME: &str = "the script loads";
 
+/// Of an id.
+const NAME_BYTES: usize = 2_000;
+
 /// Gives each name once: some readers drop the second of two.
 #[derive(Default)]
 struct Names(HashMap<String, u32>);
 
 impl Names {
     fn unique(&mut self, name: &str) -> String {
-        let mut candidate = name.to_owned();
+        let name = shorten(&one_line(name), NAME_BYTES);
+        let mut candidate = name.clone();
         while let Some(used) = self.0.get_mut(&candidate) {
             *used += 1;
             candidate = format!("{name} ({used})");

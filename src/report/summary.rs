@@ -39,7 +39,13 @@ pub fn text(story: &Story<'_>, look: Look) -> String {
     }
     if let Some(took_ms) = story.run.took_ms {
         let seconds = super::evidence::millis(took_ms) / 1e3;
-        line(Tone::Faint, format!("{seconds:.1} s, everything is in {}", story.run.folder.display()));
+        // What was made of several runs has no folder.
+        let folder = &story.run.folder;
+        let place = match folder.as_os_str().is_empty() {
+            true => String::new(),
+            false => format!(", everything is in {}", folder.display()),
+        };
+        line(Tone::Faint, format!("{seconds:.1} s{place}"));
     }
     // No colour here: other programs read this line.
     text.push_str(&story.counts().line());

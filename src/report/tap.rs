@@ -139,7 +139,7 @@ impl Diagnosis {
     }
 
     fn text(&mut self, key: &str, value: &str) {
-        let value = clean(value);
+        let value = clean(&cut(value, MESSAGE_BYTES));
         let value = value.trim_end();
         if !value.contains('\n') {
             let quoted = serde_json::Value::from(value);
@@ -158,7 +158,7 @@ impl Diagnosis {
 
     fn failure(&mut self, failure: &FailureNote) {
         self.text("kind", &failure.kind);
-        self.text("message", &cut(&failure.message, MESSAGE_BYTES));
+        self.text("message", &failure.message);
         if !failure.steps.is_empty() {
             self.text("step", &failure.steps.join(" > "));
         }
@@ -166,7 +166,7 @@ impl Diagnosis {
             self.text("hint", hint);
         }
         if let Some(traceback) = &failure.traceback {
-            self.text("stack", &cut(traceback, MESSAGE_BYTES));
+            self.text("stack", traceback);
         }
         if let Some(screenshot) = &failure.screenshot {
             self.text("screenshot", screenshot);
@@ -196,5 +196,5 @@ impl Diagnosis {
 
 /// Of a name or a reason.
 const LINE_BYTES: usize = 4_096;
-/// Of a message; all of it is in the attempt's journal.
+/// Of a message or another text; all of it is in the run's journal.
 const MESSAGE_BYTES: usize = 65_536;

@@ -17,7 +17,9 @@ end)";
     let _ = lab.run(&["run", "a.lua"]).exits_with(0).says(&["PASS  two", "1 passed, 0 failed, 0 skipped"]);
     let attempt = lab.attempt();
     for lane in ["left", "right"] {
-        assert!(attempt.join(lane).join("serial.log").is_file() && attempt.join(lane).join("plan.json").is_file());
+        assert!(
+            attempt.join(lane).join("serial.log").is_file() && attempt.join(lane).join("plan.json").is_file()
+        );
     }
     let events = ndjson::load(&attempt.join("journal.ndjson")).unwrap();
     let of = |lane: &str| events.iter().filter(|event| event.lane.as_deref() == Some(lane)).count();

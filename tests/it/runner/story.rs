@@ -42,13 +42,16 @@ fn verdicts() -> BTreeMap<String, Verdict> {
 
 #[test]
 fn every_report_tells_the_same_story() {
-    let lab = Lab::bare().file("a.lua", SUITE).file("lanes/broken.toml", BROKEN).file("b.lua", "scenario('x',");
-    let reports = ["junit=out/junit.xml", "tap=out/all.tap", "ndjson=out/all.ndjson", "subunit=out/all.subunit"];
+    let lab =
+        Lab::bare().file("a.lua", SUITE).file("lanes/broken.toml", BROKEN).file("b.lua", "scenario('x',");
+    let reports =
+        ["junit=out/junit.xml", "tap=out/all.tap", "ndjson=out/all.ndjson", "subunit=out/all.subunit"];
     let arguments = ["run", "a.lua", "--retries", "1", "--jobs", "3", "--artifacts", "out/logs"];
     let arguments: Vec<&str> =
         arguments.into_iter().chain(reports.iter().flat_map(|report| ["--report", report])).collect();
     let finished = lab.command(&arguments).may_make("out").run().exits_with(1);
-    let finished = finished.says(&["1 flaky: passed, but not at the first attempt", "3 passed, 5 failed, 2 skipped"]);
+    let finished =
+        finished.says(&["1 flaky: passed, but not at the first attempt", "3 passed, 5 failed, 2 skipped"]);
     assert!(finished.stdout.contains("FLAKY is flaky") && finished.stdout.contains("LANE  has no machine"));
 
     let runs = crate::cli::lab::run_folders(&lab.path("out/logs"));
@@ -61,13 +64,20 @@ fn every_report_tells_the_same_story() {
     let read = |name: &str| std::fs::read_to_string(lab.path("out").join(name)).unwrap();
     let junit = read("junit.xml");
     let count = |what: &str| junit.matches(what).count();
-    assert_eq!((count("<testcase "), count("<failure"), count("<error"), count("<skipped")), (10, 3, 2, 2), "{junit}");
+    assert_eq!(
+        (count("<testcase "), count("<failure"), count("<error"), count("<skipped")),
+        (10, 3, 2, 2),
+        "{junit}"
+    );
     assert_eq!(count("<flakyFailure"), 1);
     assert_eq!(count("<rerunFailure") + count("<rerunError"), 5);
     assert!(junit.contains("tests=\"10\" skipped=\"2\" failures=\"3\" errors=\"2\""), "{junit}");
     for id in verdicts().keys() {
         let id = id.replace('&', "&amp;");
-        assert!(junit.contains(&format!("<property name=\"id\" value=\"{id}\"/>")), "{id} is missing in {junit}");
+        assert!(
+            junit.contains(&format!("<property name=\"id\" value=\"{id}\"/>")),
+            "{id} is missing in {junit}"
+        );
     }
 
     let tap = read("all.tap");
@@ -76,7 +86,8 @@ fn every_report_tells_the_same_story() {
     assert_eq!((points("ok "), points("not ok ")), (5, 5));
     assert_eq!(tap.lines().filter(|line| line.starts_with("ok ") && line.contains("# SKIP")).count(), 2);
 
-    let ndjson: Vec<Value> = read("all.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ndjson: Vec<Value> =
+        read("all.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: BTreeMap<String, String> = ndjson
         .iter()
         .filter_map(|line| Some((line["id"].as_str()?.to_owned(), line["verdict"].as_str()?.to_owned())))
