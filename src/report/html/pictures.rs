@@ -73,7 +73,9 @@ mod tests {
         let write = |name: &str, rest: &str| {
             std::fs::write(folder.join(name), [PNG, rest.as_bytes()].concat()).unwrap();
         };
-        (write("a.png", "1"), write("b.png", "1"), write("c.png", "2"), write("../out.png", "3"));
+        for (name, rest) in [("a.png", "1"), ("b.png", "1"), ("c.png", "2"), ("../out.png", "3")] {
+            write(name, rest);
+        }
         std::fs::write(folder.join("d.png"), "text").unwrap();
         std::os::unix::fs::symlink("../out.png", folder.join("e.png")).unwrap();
         let mut pictures = Pictures::default();

@@ -420,7 +420,9 @@ function nearestMisses(model, wait) {
     } else score = likeness(wait.wanted.replace(/^text matching |^pattern /, ''), event.text) * 4;
     return { event, score, why };
   });
-  return scored.sort((a, b) => b.score - a.score || b.event.i - a.event.i).slice(0, 5);
+  scored.sort((a, b) => b.score - a.score || b.event.i - a.event.i);
+  // Where nothing comes near, a few say what there was instead.
+  return scored.slice(0, scored[0]?.score >= 1 ? 5 : 3);
 }
 
 // ---------------------------------------------------------------- the page's frame

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
+use crate::cli::lab::skipped;
+
 /// One browser with one page.
 pub(crate) struct Browser {
     child: Child,
@@ -28,7 +30,7 @@ impl Browser {
     pub(crate) fn start(test: &str) -> Option<Self> {
         let Some(program) = installed() else {
             assert!(std::env::var_os("CI").is_none(), "{test}: no Chromium in PATH; .ci/setup installs it");
-            eprintln!("SKIPPED {test}: install chromium");
+            skipped(test, "install chromium");
             return None;
         };
         let home = tempfile::tempdir().unwrap();

@@ -95,7 +95,7 @@ fn a_click_anywhere_on_the_lanes_shows_that_moment() {
         left + 92.0 + (width - 100.0) * seconds / (4.4 * 1.005)
     };
     // The lane named last is at the bottom, and empty there.
-    let bottom = stage[1].as_f64().unwrap() + stage[3].as_f64().unwrap() - 10.0;
+    let bottom = browser.eval("byId('timeline').getBoundingClientRect().bottom - 12").as_f64().unwrap();
     browser.click(at(2.0), bottom);
     assert_eq!(browser.eval("document.querySelector('.frame img').alt"), json!("Screen at 0.920 s"));
     let selected = browser.text("#events .row[aria-selected=\"true\"]");

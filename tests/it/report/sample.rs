@@ -56,10 +56,18 @@ impl Sample {
     }
 
     pub(crate) fn attempt(&self, id: &str, attempt: u32, journal: &Journal) -> PathBuf {
-        let folder = format!(
-            "{:x}/attempt-{attempt}",
-            id.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte))
-        );
+        let name: String = id
+            .split("::")
+            .last()
+            .unwrap_or_default()
+            .split('@')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .map(|it| if it.is_alphanumeric() { it } else { '-' })
+            .take(40)
+            .collect();
+        let folder = format!("{name}/attempt-{attempt}");
         self.append(RunBody::AttemptBegan { id: id.to_owned(), attempt, folder: folder.clone() });
         let folder = self.path().join(folder);
         journal.write(&folder);

@@ -30,7 +30,11 @@ fn the_first_failure_is_told_in_full_and_the_others_named() {
     );
     let other = FailureNote { message: "lane gone".to_owned(), ..FailureNote::default() };
     sample.test(test("parks"), Verdict::LaneFailed, Some(other), &Journal::default());
-    insta::assert_snapshot!(said(&sample, PLAIN), @r#"
+    let text = said(&sample, PLAIN);
+    let page = include_str!("../../../docs/trace.md");
+    let in_page = text.replace("[run]/", "logs/20260101-120000/01-");
+    assert!(page.contains(&in_page), "docs/trace.md shows something else than:\n{in_page}");
+    insta::assert_snapshot!(text, @r#"
     TIMED OUT logs in [slow] on lane sim
     login.lua:8: digest:wait_for: no match for { paste_received = { correct = true, len = 23 } } within 3.0 s
       seen since the last match: 1 keypress
@@ -43,7 +47,7 @@ fn the_first_failure_is_told_in_full_and_the_others_named() {
           2.50 s  digest   line_rendered { row = 25 }
           2.60 s  serial   wrong answer
     host: 4.2 processes for each processor during the wait; the machine got 31 % of the processor time it wanted
-    screen: [run]/bc3abb41/attempt-1/screenshots/02-timeout.png
+    screen: [run]/logs-in/attempt-1/screenshots/02-timeout.png
     hint: look at the cable
     and 2 further: parks (lane failed), was cut off (unfinished)
     "#);
@@ -69,7 +73,7 @@ fn a_message_of_many_lines_leaves_room_for_the_rest() {
           2.50 s  digest   line_rendered { row = 25 }
           2.60 s  serial   wrong answer
     host: 4.2 processes for each processor during the wait; the machine got 31 % of the processor time it wanted
-    screen: [run]/bc3abb41/attempt-1/screenshots/02-timeout.png
+    screen: [run]/logs-in/attempt-1/screenshots/02-timeout.png
     hint: look at the cable
     "#);
 }
