@@ -14,15 +14,49 @@
 ---@field tags? string[]  Labels for `--tag`. Default: {}.
 ---@field warm? boolean  Whether it may start from a saved machine; `false`: its machine boots. Default: true.
 ---@field timeout? number  Seconds an attempt may take once its lane is ready. Default: 120.
+---@field lane? string  The profile it runs on, whatever `--lane` says. Default: the run's.
+---@field lanes? table<string, string>  Several lanes: what the scenario calls them, and their profiles. 1 to 16. Not with `lane`.
+---@field only? boolean  For the moment, run nothing else; see `scenario.only`. Default: false.
+---@field params? backstaff.Cases  Runs it once for each case; see `cases`.
+
+---Parameters of one case; scripts find them in `t.params`. In a list of cases, `name` is the case's name.
+---@alias backstaff.CaseParams table<string, any>
+
+---Cases in the order of a list, or by name, sorted.
+---@alias backstaff.Cases backstaff.CaseParams[]|table<string, backstaff.CaseParams>
+
+---What declares scenarios: `scenario(name, options, body)`, or `scenario.only(…)`.
+---@class backstaff.Scenario
+---@overload fun(name: string, options: backstaff.ScenarioOptions, body: fun(t: backstaff.Test)): backstaff.Declaration
+---@overload fun(name: string, body: fun(t: backstaff.Test)): backstaff.Declaration
+local Scenario = {}
+
+---The same as `scenario`, for the moment: where one scenario is marked so, only those that are run. Refused where `CI`
+---is set.
+---
+---Example: `scenario.only("greets", function(t) t.serial:wait_for("Hello") end)`
+---@param name string
+---@param options backstaff.ScenarioOptions
+---@param body fun(t: backstaff.Test)
+---@return backstaff.Declaration
+---@overload fun(name: string, body: fun(t: backstaff.Test)): backstaff.Declaration
+function Scenario.only(name, options, body) end
+
+---A scenario that was declared.
+---@class backstaff.Declaration
+local Declaration = {}
+
+---Runs the scenario once for each case. `:cases { … }` is the same.
+---
+---Example: `scenario("logs in", function(t) t:log(t.params.user) end).cases { { user = "root" }, { user = "guest" } }`
+---@param cases backstaff.Cases
+function Declaration.cases(cases) end
 
 ---Declares a scenario. Only at the top level of a file, under a name of its own. The options may be left out.
 ---
 ---Example: `scenario("greets", { needs = { "serial" } }, function(t) t.serial:wait_for("Hello") end)`
----@param name string
----@param options backstaff.ScenarioOptions
----@param body fun(t: backstaff.Test)
----@overload fun(name: string, body: fun(t: backstaff.Test))
-function scenario(name, options, body) end
+---@type backstaff.Scenario
+scenario = nil
 
 --------------------------------------------------------------------------------------------------------------------
 -- t
@@ -37,7 +71,9 @@ function scenario(name, options, body) end
 ---@field screen backstaff.Screen  The screen as pixels. `t.screen:wait_for_stable()`
 ---@field agent backstaff.Agent  The SPICE agent in the guest. `t.agent:copy("hello")`
 ---@field lane backstaff.Lane  The machine itself. `t.lane:wait_for_shutdown()`
----@field params table<string, string>  What `--param KEY=VALUE` gave. `local user = t.params.user or "root"`
+---@field lanes table<string, backstaff.Lane>  The machines of a scenario with `lanes`, by name. `t.lanes.a.keyboard:press("enter")`
+---@field attempt integer  Which try this is: 1, and more where `--retries` tries again. `t:log("try", t.attempt)`
+---@field params table<string, any>  What the scenario's case says; `--param KEY=VALUE` wins over it. `local user = t.params.user or "root"`
 local Test = {}
 
 ---@class backstaff.StepOptions
@@ -134,13 +170,60 @@ function Test:check(value) end
 ---@field agrees boolean  Whether everything was judged and found in order.
 ---@field findings backstaff.Finding[]
 
----Compares all digests seen with the drain on the serial port: do they tell the same story? The arguments say so to
----the reader; it is always all digests and the whole drain of the attempt.
+---Compares all digests of a machine with the drain on its serial port: do they tell the same story?
 ---
 ---Example: `expect(t:reconcile(t.digest, t.serial)):agrees()`
----@param ... backstaff.Digest|backstaff.Serial
+---@param digest backstaff.Digest
+---@param serial backstaff.Serial  Of the same machine.
 ---@return backstaff.Reconciliation
-function Test:reconcile(...) end
+function Test:reconcile(digest, serial) end
+
+---Writes a warning to the report and the journal. It changes no verdict.
+---
+---Example: `if #t.serial:lines() == 0 then t:warn("the serial port is silent") end`
+---@param ... any
+function Test:warn(...) end
+
+---@class backstaff.AlwaysOptions
+---@field interval? number  Seconds between two times that a function is asked, or QEMU's log is read; at least 0.01. Default: 0.1.
+---@field lane? string  Of several lanes, the one that is watched. Default: all of them. Not with a function.
+
+---What `t:always` watches, by stream. A matcher must match each value; rules say other things.
+---@class backstaff.Streams
+---@field serial? backstaff.Rule|backstaff.Wanted  Each line. A text is a regular expression.
+---@field digest? backstaff.Rule|backstaff.Wanted  Each digest; `never` also each record.
+---@field qmp? backstaff.Rule|backstaff.Wanted  Each event of QEMU's, as `{ name, data }`.
+---@field qemu_log? backstaff.Rule|backstaff.Wanted  Each line that QEMU itself says. A text is a regular expression.
+
+---Checks something beside the steps from here on; the moment it does not hold, the scenario fails, and no `pcall` catches
+---that. A function is asked at once and then again and again: what it raises, and nothing true, means that it does not hold.
+---
+---Example: `t:always("no panic", { serial = never("panic"), digest = never_decreases("frame_counter") })`
+---@param name string
+---@param wanted backstaff.Streams|fun(): any
+---@param options? backstaff.AlwaysOptions
+---@return backstaff.Always
+function Test:always(name, wanted, options) end
+
+---@class backstaff.DeferOptions
+---@field timeout? number  Seconds that it may take. Default: 30.
+
+---Has a function called when the scenario's function is over, however it ended: passed, failed, at its deadline or
+---cancelled. The last one is called first. What goes wrong in it is a further miss.
+---
+---Example: `t:defer(function() t.keyboard:up("shift") end, { timeout = 5 })`
+---@param body fun()
+---@param options? backstaff.DeferOptions
+function Test:defer(body, options) end
+
+---A check that `t:always` started.
+---@class backstaff.Always
+local Always = {}
+
+---Ends the check. What came up to now still counts.
+---
+---Example: `check:stop()`
+function Always:stop() end
 
 ---A task that `t:spawn` started.
 ---@class backstaff.Task
@@ -674,6 +757,12 @@ function Agent:resize(width, height, options) end
 
 ---The running machine.
 ---@class backstaff.Lane
+---@field keyboard backstaff.Keyboard  Its keyboard; `t.keyboard` where there is one lane. `t.lanes.a.keyboard:press("enter")`
+---@field mouse backstaff.Mouse  Its mouse. `t.lanes.a.mouse:click()`
+---@field digest backstaff.Digest  The digest on its screen. `t.lanes.a.digest:wait_for(any)`
+---@field serial backstaff.Serial  Its serial port. `t.lanes.a.serial:wait_for("login: $")`
+---@field screen backstaff.Screen  Its screen. `t.lanes.a.screen:wait_for_stable()`
+---@field agent backstaff.Agent  The SPICE agent in it. `t.lanes.a.agent:wait_for()`
 local Lane = {}
 
 ---The lane's name.
@@ -825,6 +914,25 @@ function one_of(choices) end
 ---@return backstaff.Matcher
 function pattern(text) end
 
+---What must hold of a stream: for `t:always`.
+---@class backstaff.Rule
+local Rule = {}
+
+---No value matches. `t:always("no panic", { serial = never("panic") })`
+---@param wanted backstaff.Wanted
+---@return backstaff.Rule
+function never(wanted) end
+
+---The numbers under `key` never fall. `t:always("frames", { digest = never_decreases("frame_counter") })`
+---@param key string
+---@return backstaff.Rule
+function never_decreases(key) end
+
+---The numbers under `key` rise from value to value. `t:always("frames", { digest = increases("frame_counter") })`
+---@param key string
+---@return backstaff.Rule
+function increases(key) end
+
 --------------------------------------------------------------------------------------------------------------------
 -- Expectations
 --------------------------------------------------------------------------------------------------------------------
@@ -879,6 +987,54 @@ function Expect:increases(key) end
 ---Is a reconciliation that found everything in order. `expect(t:reconcile(t.digest, t.serial)):agrees()`
 ---@return boolean
 function Expect:agrees() end
+
+---Asks again until it is as expected, at most for so many seconds. The value is a function, `t.serial` (its lines) or
+---`t.digest` (the newest). `:within(2)` is the same. `expect(function() return #t.serial:lines() end).within(2):equals(3)`
+---@param seconds number
+---@return backstaff.Within
+function Expect.within(seconds) end
+
+---A value that is asked for again until it is as expected.
+---@class backstaff.Within
+local Within = {}
+
+---Becomes exactly this value. `expect(t.serial).within(2):equals { "ready" }`
+---@param wanted any
+---@return boolean
+function Within:equals(wanted) end
+
+---Comes to match. `expect(t.digest).within(5):matches { frame_counter = at_least(3) }`
+---@param wanted backstaff.Wanted
+---@return boolean
+function Within:matches(wanted) end
+
+---Becomes `true`. `expect(function() return t.agent:is_connected() end).within(5):is_true()`
+---@return boolean
+function Within:is_true() end
+
+---Becomes a list, one item of which matches. `expect(t.serial).within(5):contains(pattern("ready"))`
+---@param wanted backstaff.Wanted
+---@return boolean
+function Within:contains(wanted) end
+
+---Becomes a list in which items match in this order. `expect(t.serial).within(5):has_in_order { "one", "two" }`
+---@param wanted backstaff.Wanted[]  At least one.
+---@return boolean
+function Within:has_in_order(wanted) end
+
+---Becomes a list whose numbers under `key` never fall. `expect(list).within(1):never_decreases("t")`
+---@param key string
+---@return boolean
+function Within:never_decreases(key) end
+
+---Becomes a list whose numbers under `key` rise. `expect(list).within(1):increases("t")`
+---@param key string
+---@return boolean
+function Within:increases(key) end
+
+---Becomes a reconciliation that found everything in order. `expect(reconciled).within(5):agrees()`
+---@return boolean
+function Within:agrees() end
 
 --------------------------------------------------------------------------------------------------------------------
 -- Errors and the rest

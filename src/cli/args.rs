@@ -9,15 +9,19 @@ use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::flakes::FlakesCommand;
 use super::lane::LaneCommand;
+use super::list::ListCommand;
 use super::report::ReportCommand;
+use super::select::SelectArgs;
 use super::serve::ServeCommand;
+use super::trace::TraceCommand;
 use crate::lane::warm::WarmMode;
+use crate::report::ReportTarget;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
 #[derive(Debug, Parser)]
 #[command(name = "backstaff", version, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 all passed, 1 a scenario failed, 2 usage, 3 a script or profile does \
-not load, 4 nothing selected, 16 a lane failed (the machine, not the test), 70 a bug in backstaff, 77 everything \
+not load, 4 nothing selected, 5 flaky, where flaky fails, 16 a lane failed (the machine, not the test), 70 a bug in backstaff, 77 everything \
 skipped, 124 the run's deadline passed, 128+n ended by a signal.")]
 pub(super) struct Arguments {
     /// When to use colours.
@@ -43,13 +47,17 @@ pub(super) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run scenarios, each on a fresh lane.
-    Run(RunCommand),
+    Run(Box<RunCommand>),
+    /// List the tests that would run, without running any.
+    List(Box<ListCommand>),
     /// Redraw a recording without a network, and say what is in it.
     Replay(ReplayCommand),
     /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
     Report(ReportCommand),
     /// Say what many runs have in common: waits near their deadlines, scenarios that do not always pass.
     Flakes(FlakesCommand),
+    /// Say why a run failed, or write the page of everything that happened in it.
+    Trace(TraceCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]
@@ -94,36 +102,42 @@ pub(super) struct LanePlanCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  backstaff run scenarios/canonical.lua\n  \
-backstaff run scenarios --tag smoke --lane sextant --fail-fast\n  \
-backstaff run login.lua --param user=root --artifacts build/logs")]
+backstaff run scenarios --filter 'tag(smoke) and not lane(sextant)' --jobs 4\n  \
+backstaff run login.lua --param user=root --retries 2 --report junit=build/junit.xml\n  \
+backstaff run --shard 2/5 --timings timings.json")]
 pub(super) struct RunCommand {
-    /// Scripts, and folders to search for `*.lua` [default: scenarios].
-    #[arg(value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
-    /// The lane to run on; profiles are `NAME.toml` in `lanes` beside the script, in the project, or in `--lane-dir`.
-    #[arg(long, value_name = "NAME", env = "BACKSTAFF_LANE")]
-    pub(super) lane: Option<String>,
-    /// A further folder with lane profiles, searched first.
-    #[arg(long, value_name = "DIR")]
-    pub(super) lane_dir: Vec<PathBuf>,
-    /// Only scenarios whose name or file contains this text.
-    #[arg(long, value_name = "TEXT")]
-    pub(super) filter: Option<String>,
-    /// Only scenarios with this tag.
-    #[arg(long, value_name = "TAG")]
-    pub(super) tag: Option<String>,
+    #[command(flatten)]
+    pub(super) select: SelectArgs,
     /// A parameter, in scripts `t.params.KEY`.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_param)]
     pub(super) param: Vec<(String, String)>,
-    /// Where the run's folder is made.
-    #[arg(long, value_name = "DIR", default_value = "logs")]
-    pub(super) artifacts: PathBuf,
-    /// Deadline of the whole run in seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
-    pub(super) timeout: Option<Duration>,
-    /// Stop after the first scenario that does not pass.
+    /// How many attempts run at once [default: as many lanes as memory and processors hold].
+    #[arg(short, long, value_name = "N", env = "BACKSTAFF_JOBS", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(super) jobs: Option<u32>,
+    /// How often a test that does not pass is tried again; one that passes then is flaky.
+    #[arg(long, value_name = "N", env = "BACKSTAFF_RETRIES", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) retries: u32,
+    /// A flaky test fails the run: exit code 5, if nothing graver happened.
+    #[arg(long, env = "BACKSTAFF_FAIL_ON_FLAKY")]
+    pub(super) fail_on_flaky: bool,
+    /// Run each test so often.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) repeat: Option<u32>,
+    /// Run all tests again and again until one fails; with `--repeat N` at most N times.
+    #[arg(long)]
+    pub(super) until_failure: bool,
+    /// Begin nothing more after the first test that does not pass.
     #[arg(long)]
     pub(super) fail_fast: bool,
+    /// Deadline of the whole run in seconds.
+    #[arg(long, value_name = "SECONDS", env = "BACKSTAFF_TIMEOUT", value_parser = parse_seconds)]
+    pub(super) timeout: Option<Duration>,
+    /// Tests that take longer are marked as slow.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    pub(super) slow: Duration,
+    /// Write a report: junit, tap, ndjson, subunit or html; `-` as FILE is standard output. Several: all.
+    #[arg(long, value_name = "KIND=FILE", value_delimiter = ',')]
+    pub(super) report: Vec<ReportTarget>,
     /// Whether scenarios start from a machine that was saved when it was ready, below `DIR/warm` of `--artifacts`.
     #[arg(long, value_name = "WHEN", default_value = "auto", env = "BACKSTAFF_WARM")]
     pub(super) warm: WarmChoice,
@@ -134,7 +148,7 @@ pub(super) struct RunCommand {
     /// Record also what the guest's agent says, such as the text of its clipboard.
     #[arg(long, requires = "record")]
     pub(super) record_agent: bool,
-    /// Show only failures and the summary.
+    /// Show only failures and the summary. (`-v` shows the steps also of tests that run at the same time.)
     #[arg(short, long)]
     pub(super) quiet: bool,
 }

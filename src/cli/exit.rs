@@ -17,6 +17,8 @@ impl ExitCode {
     pub const NOT_LOADED: Self = Self(3);
     /// Nothing was selected.
     pub const NOTHING: Self = Self(4);
+    /// A test was flaky, where flaky fails, and nothing else is wrong.
+    pub const FLAKY: Self = Self(5);
     /// A lane failed (the machine, not the test) and nothing else.
     pub const LANE_FAILED: Self = Self(16);
     /// Our bug.
@@ -31,7 +33,7 @@ impl ExitCode {
         Self(128_u8.saturating_add(number))
     }
 
-    /// What a run amounts to. Several at once: the first of signal, 124, 70, 3, 1, 16, 4, 77, 0.
+    /// What a run amounts to. Several at once: the first of signal, 124, 70, 3, 1, 16, 5, 4, 77, 0.
     pub fn of(summary: &Summary, signal: Option<u8>) -> Self {
         let failures = [Verdict::Failed, Verdict::Error, Verdict::TimedOut];
         if let Some(signal) = signal {
@@ -44,8 +46,10 @@ impl ExitCode {
             Self::NOT_LOADED
         } else if summary.count(&failures) > 0 {
             Self::FAILED
-        } else if summary.count(&[Verdict::LaneFailed]) > 0 {
+        } else if summary.count(&[Verdict::LaneFailed]) > 0 || summary.disk_failure.is_some() {
             Self::LANE_FAILED
+        } else if summary.fail_on_flaky && summary.count(&[Verdict::Flaky]) > 0 {
+            Self::FLAKY
         } else if summary.verdicts.is_empty() {
             Self::NOTHING
         } else if summary.count(&[Verdict::Skipped]) == summary.verdicts.len() {
@@ -75,6 +79,16 @@ mod tests {
         assert_eq!(code(&[Failed, Bug]), 70);
         assert_eq!(code(&[]), 4);
         assert_eq!(code(&[Skipped, Skipped]), 77);
+    }
+
+    #[test]
+    fn flaky_fails_only_where_it_is_asked_to() {
+        let mut summary = Summary { verdicts: vec![Verdict::Flaky, Verdict::Skipped], ..Summary::default() };
+        assert_eq!(ExitCode::of(&summary, None).0, 0);
+        summary.fail_on_flaky = true;
+        assert_eq!(ExitCode::of(&summary, None).0, 5);
+        summary.verdicts.push(Verdict::LaneFailed);
+        assert_eq!(ExitCode::of(&summary, None).0, 16);
     }
 
     #[test]

@@ -10,11 +10,14 @@ mod doctor;
 pub mod exit;
 mod flakes;
 mod lane;
+mod list;
 mod logging;
 mod replay;
 mod report;
 mod run;
+mod select;
 mod serve;
+mod trace;
 
 use std::io::IsTerminal as _;
 
@@ -40,10 +43,12 @@ fn run_command() -> ExitCode {
     };
     logging::install(arguments.verbose);
     match arguments.command {
-        Command::Run(command) => run::run(command, arguments.color),
+        Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
+        Command::List(command) => list::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),
+        Command::Trace(command) => trace::run(&command, arguments.color),
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),

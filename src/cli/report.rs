@@ -186,14 +186,24 @@ fn targets(options: &ReportOptions) -> Result<Vec<ReportTarget>, ReportError> {
             targets.push(ReportTarget::new(kind, file)?);
         }
     }
-    let on_stdout: Vec<_> = targets.iter().filter(|target| target.is_stdout()).collect();
-    if let [first, second, ..] = on_stdout[..] {
-        return Err(ReportError::Twice(first.kind(), second.kind()));
-    }
+    check_stdout(&targets)?;
     Ok(targets)
 }
 
-fn write_all(run: &RunRecord, targets: &[ReportTarget], is_on_github: bool) -> Result<(), ReportError> {
+/// Standard output holds one report.
+pub(super) fn check_stdout(targets: &[ReportTarget]) -> Result<(), ReportError> {
+    let on_stdout: Vec<_> = targets.iter().filter(|target| target.is_stdout()).collect();
+    match on_stdout[..] {
+        [first, second, ..] => Err(ReportError::Twice(first.kind(), second.kind())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn write_all(
+    run: &RunRecord,
+    targets: &[ReportTarget],
+    is_on_github: bool,
+) -> Result<(), ReportError> {
     match crate::report::write(run, targets, &mut std::io::stdout().lock()) {
         // A reader that went away, as `| head` does, changes nothing about the run.
         Err(error) if error.source.kind() == std::io::ErrorKind::BrokenPipe => {}
@@ -207,7 +217,12 @@ fn write_all(run: &RunRecord, targets: &[ReportTarget], is_on_github: bool) -> R
         github::append_summary(&path, run).map_err(|source| ReportError::Output { path, source })?;
     }
     let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-    print(&github::annotations(&Story::of(run), workspace.as_deref()));
+    let annotations = github::annotations(&Story::of(run), workspace.as_deref());
+    match targets.iter().any(ReportTarget::is_stdout) {
+        // GitHub reads both, and a report on standard output has it for itself.
+        true => drop(write!(anstream::stderr(), "{annotations}")),
+        false => print(&annotations),
+    }
     Ok(())
 }
 
@@ -255,7 +270,8 @@ fn say_proof(merged: &Merged, look: Look) -> ExitCode {
         complain(look, &format!("and {} problems more", merged.problems.len() - MAX_PROBLEMS), None);
     }
     let code = code_of(&merged.run);
-    let is_milder = [ExitCode::PASSED, ExitCode::SKIPPED, ExitCode::NOTHING, ExitCode::LANE_FAILED, FLAKY];
+    let is_milder =
+        [ExitCode::PASSED, ExitCode::SKIPPED, ExitCode::NOTHING, ExitCode::LANE_FAILED, ExitCode::FLAKY];
     if !merged.problems.is_empty() && is_milder.contains(&code) { ExitCode::FAILED } else { code }
 }
 
@@ -284,7 +300,7 @@ pub(super) fn code_of(run: &RunRecord) -> ExitCode {
         // Killed: nobody knows what it would have come to.
         ExitCode::FAILED
     } else if has(Verdict::Flaky) && run.began.fail_on_flaky {
-        FLAKY
+        ExitCode::FLAKY
     } else if story.entries.is_empty() {
         ExitCode::NOTHING
     } else if story.entries.iter().all(|it| it.outcome == Outcome::Verdict(Verdict::Skipped)) {
@@ -293,9 +309,6 @@ pub(super) fn code_of(run: &RunRecord) -> ExitCode {
         ExitCode::PASSED
     }
 }
-
-/// A test was flaky, and flaky fails.
-const FLAKY: ExitCode = ExitCode(5);
 
 /// Loads a run, or an attempt's journal as a run of one test.
 pub(super) fn load(path: &Path) -> Result<RunRecord, ReportError> {

@@ -1,7 +1,6 @@
 //! `backstaff run`.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -12,17 +11,28 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
+use super::report::{ReportError, check_stdout, write_all};
+use super::select::{Selected, is_ci};
+use crate::journal::run::{Shard, load};
 use crate::lane::AttachEnvironment;
+use crate::report::ReportTarget;
 use crate::report::style::{Look, Tone};
-use crate::report::terminal::Terminal;
-use crate::runner::{self, DiscoveryError, Project, ProjectError, RecordConfig, RunError, RunOptions};
+use crate::report::terminal::{Groups, Terminal, TerminalOptions};
+use crate::runner::{
+    self, DiscoveryError, ProjectError, RecordConfig, Repeat, RunError, RunOptions, Summary,
+};
 use crate::spice::RecorderOptions;
 
 /// Runs scenarios and reports to stdout.
-pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
+pub(super) fn run(command: RunCommand, color: ColorChoice, is_verbose: bool) -> ExitCode {
     let look = look(color);
-    let quiet = command.quiet;
-    let options = match options(command) {
+    let terminal =
+        TerminalOptions { is_quiet: command.quiet, is_verbose, groups: groups(), rows: terminal_rows() };
+    let mut reports = Reports { targets: command.report.clone(), is_on_github: is_set("GITHUB_ACTIONS") };
+    if let Err(error) = check_stdout(&reports.targets) {
+        return error.say(look);
+    }
+    let options = match options(command, look) {
         Ok(options) => options,
         Err(refusal) => return refusal.say(look),
     };
@@ -30,7 +40,7 @@ pub(super) fn run(command: RunCommand, color: ColorChoice) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    let code = runtime.block_on(run_and_report(options, look, quiet));
+    let code = runtime.block_on(run_and_report(options, look, terminal, &mut reports));
     // A script that is stuck in a single call keeps its thread; waiting for it would hang the exit.
     runtime.shutdown_background();
     code
@@ -56,23 +66,35 @@ pub(super) fn signals(
     })
 }
 
-async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCode {
+async fn run_and_report(
+    mut options: RunOptions,
+    look: Look,
+    terminal: TerminalOptions,
+    reports: &mut Reports,
+) -> ExitCode {
     let cancel = CancellationToken::new();
     let received = match signals(&cancel, look, || {}) {
         Ok(received) => received,
         Err(code) => return code,
     };
+    options.signal = Arc::clone(&received.0);
     let (sender, mut events) = mpsc::unbounded_channel();
     let run = async move {
         let sender = sender;
         runner::run(options, &sender, &cancel).await
     };
-    let mut terminal = Terminal::new(anstream::stdout(), look, quiet);
+    // A report on standard output has it for itself.
+    let out: Box<dyn std::io::Write + Send> = match reports.targets.iter().any(ReportTarget::is_stdout) {
+        true => Box::new(anstream::stderr()),
+        false => Box::new(anstream::stdout()),
+    };
+    let mut terminal = Terminal::new(std::io::BufWriter::new(out), look, terminal);
     let (result, written) = tokio::join!(run, terminal.follow(&mut events));
     let summary = match result {
         Ok(summary) => summary,
         Err(error) => return Refusal::from(error).say(look),
     };
+    let reported = reports.write(&summary, look);
     // A reader that went away, as `| head` does, must not turn a verdict into a crash.
     if let Err(error) = written.and_then(|()| terminal.summarize(&summary))
         && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -80,51 +102,110 @@ async fn run_and_report(options: RunOptions, look: Look, quiet: bool) -> ExitCod
         complain(look, &format!("the report cannot be written: {error}"), None);
     }
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
-        nothing_ran(look, summary.declared);
+        nothing_ran(look, summary.declared, summary.listed);
     }
-    ExitCode::of(&summary, received.number())
+    match (ExitCode::of(&summary, received.number()), reported) {
+        // A report that is missing is no pass.
+        (ExitCode::PASSED | ExitCode::SKIPPED | ExitCode::FLAKY, Err(code)) => code,
+        (code, _) => code,
+    }
 }
 
-fn nothing_ran(look: Look, declared: usize) {
+/// What is written of a run when it has ended.
+struct Reports {
+    targets: Vec<ReportTarget>,
+    is_on_github: bool,
+}
+
+impl Reports {
+    fn write(&mut self, summary: &Summary, look: Look) -> Result<(), ExitCode> {
+        let Some(folder) = &summary.folder else { return Ok(()) };
+        let is_fine = summary.verdicts.iter().all(|verdict| verdict.is_fine());
+        // Where nobody can ask again, the page of a failure is kept beside it.
+        if is_ci() && !is_fine && !self.targets.iter().any(|target| target.kind() == "html") {
+            self.targets.extend(ReportTarget::new("html", &folder.join("trace.html")));
+        }
+        if self.targets.is_empty() && !self.is_on_github {
+            return Ok(());
+        }
+        let written = load(folder)
+            .map_err(ReportError::from)
+            .and_then(|run| write_all(&run, &self.targets, self.is_on_github));
+        written.map_err(|error| error.say(look))
+    }
+}
+
+pub(super) fn nothing_ran(look: Look, declared: usize, listed: usize) {
     if declared == 0 {
         let hint =
             "a script declares them at its top level: `scenario(\"what it promises\", function(t) … end)`";
         return complain(look, "no script declares a scenario", Some(hint));
     }
+    if listed > 0 {
+        let message = format!("this part has none of the {listed} selected tests");
+        return complain(look, &message, Some("fewer parts, or `--timings FILE` to share them out evenly"));
+    }
     let scenarios = if declared == 1 { "scenario" } else { "scenarios" };
     let message = format!("nothing was selected: the scripts declare {declared} {scenarios}");
-    complain(look, &message, Some("`--filter` looks for text in names and files, `--tag` for a tag"));
+    let hint = "`--filter` looks for text in names and files, `--tag` for a tag; `backstaff list` shows what there is";
+    complain(look, &message, Some(hint));
 }
 
-fn options(command: RunCommand) -> Result<RunOptions, Refusal> {
-    let cwd =
-        std::env::current_dir().map_err(|error| Refusal::usage(format!("no working directory: {error}")))?;
-    let paths = match command.paths.is_empty() {
-        true => vec![PathBuf::from("scenarios")],
-        false => command.paths,
+fn options(command: RunCommand, look: Look) -> Result<RunOptions, Refusal> {
+    let Selected { scripts, project, lane, selection, shard, shard_from, timings, working_dir } =
+        command.select.resolve()?;
+    if let (Some(shard), Some(variables)) = (shard, shard_from) {
+        let Shard { index, total } = shard;
+        say(look, &format!("part {index} of {total}, as {variables} say; `--shard 1/1` runs everything"));
+    }
+    let repeat = match (command.until_failure, command.repeat) {
+        (true, most) => Repeat::UntilFailure(most),
+        (false, None | Some(1)) => Repeat::Once,
+        (false, Some(times)) => Repeat::Times(times),
     };
-    let scripts = runner::discover(&paths)?;
-    let first = scripts.first().cloned().unwrap_or_default();
-    let project = Project::find(&first, &command.lane_dir, &cwd)?;
-    let lane = project.lane(command.lane);
     Ok(RunOptions {
         scripts,
         project,
         lane,
         search_path: std::env::var_os("PATH").unwrap_or_default(),
-        filter: command.filter,
-        tag: command.tag,
+        working_dir,
+        selection,
+        shard,
+        timings,
         params: command.param.into_iter().map(|(key, value)| (key, value.into())).collect(),
-        artifacts: command.artifacts,
+        artifacts: command.select.artifacts,
         timeout: command.timeout,
         fail_fast: command.fail_fast,
+        jobs: command.jobs,
+        retries: command.retries,
+        fail_on_flaky: command.fail_on_flaky,
+        repeat,
+        slow_after: command.slow,
         warm: command.warm.into(),
         attach: AttachEnvironment::collect(|name| std::env::var_os(name)),
         record: command.record.map(|file| {
             let options = RecorderOptions { keeps_agent_data: command.record_agent };
             RecordConfig { file, options }
         }),
+        signal: Arc::default(),
     })
+}
+
+/// Folding is for logs that nobody writes to a terminal.
+fn groups() -> Groups {
+    match () {
+        () if is_set("GITHUB_ACTIONS") => Groups::GitHub,
+        () if is_set("GITLAB_CI") => Groups::GitLab,
+        () => Groups::None,
+    }
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+fn terminal_rows() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_row))
 }
 
 /// The signal that wants us to end, once there was one.
@@ -177,6 +258,11 @@ impl Refusal {
         Self { code: ExitCode::USAGE, message, hint: None }
     }
 
+    /// There is nothing to run.
+    pub(super) fn nothing(message: String) -> Self {
+        Self { code: ExitCode::NOTHING, message, hint: None }
+    }
+
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -204,6 +290,10 @@ impl From<RunError> for Refusal {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Project(error) => error.into(),
+            // The host's matter, as everything that a full disk does later.
+            RunError::Folder { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self { code: ExitCode::LANE_FAILED, message: chain(&error), hint: None }
+            }
             RunError::Folder { .. } => {
                 let hint = "`--artifacts DIR` names a folder that may be written to".to_owned();
                 Self { code: ExitCode::USAGE, message: chain(&error), hint: Some(hint) }
@@ -216,6 +306,12 @@ impl From<RunError> for Refusal {
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// For people, beside what other programs read.
+fn say(look: Look, message: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(anstream::stderr(), "{} {message}", look.paint(Tone::Warn, "note:"));
 }
 
 pub(super) fn complain(look: Look, message: &str, hint: Option<&str>) {

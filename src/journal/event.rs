@@ -95,6 +95,11 @@ impl Source {
         Self::Script,
         Self::Agent,
     ];
+
+    /// Whether each lane of an attempt has such a stream of its own.
+    pub fn is_of_lanes(self) -> bool {
+        !matches!(self, Self::Runner | Self::Script)
+    }
 }
 
 /// What happened. Readers of journals on disk must expect names they do not know.

@@ -18,6 +18,8 @@ pub struct Cursor(pub u64);
 #[derive(Debug, Clone)]
 pub struct Journal {
     inner: Arc<Inner>,
+    /// Whose handle this is, when the attempt has several lanes.
+    role: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -34,10 +36,22 @@ struct Inner {
 struct State {
     /// INVARIANT: the event with `seq` n is at index n - 1.
     events: Vec<Arc<Event>>,
-    /// Indices into `events`, per stream, ascending.
-    streams: [Vec<usize>; Source::ALL.len()],
-    dropped: [u64; Source::ALL.len()],
+    /// Of all events.
+    streams: Streams,
+    /// Of the events that carry no lane, and of those of each lane.
+    shares: Vec<Share>,
     disk: Option<ndjson::Writer>,
+}
+
+/// Indices into `events`, per stream, ascending.
+type Streams = [Vec<usize>; Source::ALL.len()];
+
+/// What was appended through one kind of handle.
+#[derive(Debug, Default)]
+struct Share {
+    role: Option<Arc<str>>,
+    streams: Streams,
+    dropped: [u64; Source::ALL.len()],
 }
 
 impl Default for Journal {
@@ -64,11 +78,34 @@ impl Journal {
     }
 
     fn with_disk(disk: Option<ndjson::Writer>, disk_failure: watch::Sender<Option<String>>) -> Self {
-        let state =
-            State { events: Vec::new(), streams: Default::default(), dropped: Default::default(), disk };
+        let (streams, shares) = (Streams::default(), vec![Share::default()]);
+        let state = State { events: Vec::new(), streams, shares, disk };
         let newest = watch::Sender::new(0);
         let inner = Inner { began: Instant::now(), newest, disk_failure, state: Mutex::new(state) };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), role: None }
+    }
+
+    /// A handle to the same journal for one of several lanes. What is appended through it carries the lane's role, and of
+    /// the machines' streams it shows only what does. The streams of the script and of the runner are common to all
+    /// handles, and [`Journal::all_after`] gives everything.
+    #[must_use]
+    pub fn for_lane(&self, role: &str) -> Self {
+        let mut state = self.state();
+        let share = state.shares.iter().find(|share| share.role.as_deref() == Some(role));
+        let role = match share.and_then(|share| share.role.clone()) {
+            Some(role) => role,
+            None => {
+                let role: Arc<str> = role.into();
+                state.shares.push(Share { role: Some(Arc::clone(&role)), ..Share::default() });
+                role
+            }
+        };
+        Self { inner: Arc::clone(&self.inner), role: Some(role) }
+    }
+
+    /// What the scenario calls the lane whose handle this is.
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
     }
 
     /// When the attempt began: the origin of `t_ns`.
@@ -79,15 +116,15 @@ impl Journal {
     /// Appends an event and returns its `seq`. Never blocks on a reader or on the disk.
     ///
     /// A stream that already holds [`STREAM_LIMIT`] events keeps no more; what is dropped is counted and said
-    /// by [`Journal::close`]. Returns the newest `seq` then.
+    /// by [`Journal::close`]. Returns the newest `seq` then. Each lane has streams of its own.
     pub fn append(&self, source: Source, body: Body) -> u64 {
         let mut state = self.state();
-        let stream = source as usize;
-        if state.streams[stream].len() >= STREAM_LIMIT {
-            state.dropped[stream] += 1;
+        let (stream, share) = (source as usize, state.share(self.role.as_ref()));
+        if state.shares[share].streams[stream].len() >= STREAM_LIMIT {
+            state.shares[share].dropped[stream] += 1;
             return state.events.len() as u64;
         }
-        let seq = state.push(self.inner.began, source, body);
+        let seq = state.push(self.inner.began, source, share, body);
         drop(state);
         self.inner.newest.send_replace(seq);
         seq
@@ -123,7 +160,7 @@ impl Journal {
 
     fn piece_after(&self, source: Source, cursor: Cursor, limit: usize) -> Vec<Arc<Event>> {
         let state = self.state();
-        let stream = &state.streams[source as usize];
+        let stream = state.stream(source, self.role.as_ref());
         let from = stream.partition_point(|&index| (index as u64) < cursor.0);
         stream[from..].iter().take(limit).map(|&index| Arc::clone(&state.events[index])).collect()
     }
@@ -176,7 +213,8 @@ impl Journal {
             newest.mark_unchanged();
             let last = {
                 let state = self.state();
-                state.streams[source as usize].last().map(|&index| state.events[index].at())
+                let stream = state.stream(source, self.role.as_ref());
+                stream.last().map(|&index| state.events[index].at())
             };
             let idle = last.map(|last| self.inner.began.elapsed().saturating_sub(last));
             let Some(rest) = idle.map(|idle| quiet.saturating_sub(idle)) else {
@@ -194,8 +232,20 @@ impl Journal {
     /// oracle sees it any more.
     pub fn forget_machine(&self) {
         let mut state = self.state();
+        let State { events, streams, shares, .. } = &mut *state;
         for stream in [Source::Lane, Source::Qmp, Source::Serial, Source::Screen, Source::Digest] {
-            state.streams[stream as usize].clear();
+            let stream = stream as usize;
+            match &self.role {
+                None => {
+                    streams[stream].clear();
+                    shares.iter_mut().for_each(|share| share.streams[stream].clear());
+                }
+                Some(role) => {
+                    streams[stream].retain(|&index| events[index].lane.as_ref() != Some(role));
+                    let own = shares.iter_mut().filter(|share| share.role.as_ref() == Some(role));
+                    own.for_each(|share| share.streams[stream].clear());
+                }
+            }
         }
     }
 
@@ -203,10 +253,13 @@ impl Journal {
     pub fn close(&self) {
         let disk = {
             let mut state = self.state();
-            for stream in Source::ALL {
-                let count = std::mem::take(&mut state.dropped[stream as usize]);
-                if count > 0 {
-                    state.push(self.inner.began, Source::Runner, Body::Dropped { stream, count });
+            for share in 0..state.shares.len() {
+                for stream in Source::ALL {
+                    let count = std::mem::take(&mut state.shares[share].dropped[stream as usize]);
+                    if count > 0 {
+                        let body = Body::Dropped { stream, count };
+                        state.push(self.inner.began, Source::Runner, share, body);
+                    }
                 }
             }
             state.disk.take()
@@ -223,12 +276,27 @@ impl Journal {
 }
 
 impl State {
-    fn push(&mut self, began: Instant, source: Source, body: Body) -> u64 {
+    /// Which share the events of a handle go to.
+    fn share(&self, role: Option<&Arc<str>>) -> usize {
+        self.shares.iter().position(|share| share.role.as_ref() == role).unwrap_or_default()
+    }
+
+    /// What a handle sees of a stream.
+    fn stream(&self, source: Source, role: Option<&Arc<str>>) -> &[usize] {
+        match role.filter(|_| source.is_of_lanes()) {
+            Some(_) => &self.shares[self.share(role)].streams[source as usize],
+            None => &self.streams[source as usize],
+        }
+    }
+
+    fn push(&mut self, began: Instant, source: Source, share: usize, body: Body) -> u64 {
         let index = self.events.len();
         let seq = index as u64 + 1;
         let t_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let event = Arc::new(Event { seq, t_ns, wall: Timestamp::now(), source, lane: None, body });
+        let lane = self.shares[share].role.clone();
+        let event = Arc::new(Event { seq, t_ns, wall: Timestamp::now(), source, lane, body });
         self.streams[source as usize].push(index);
+        self.shares[share].streams[source as usize].push(index);
         if let Some(disk) = &self.disk {
             disk.write(Arc::clone(&event));
         }
@@ -327,6 +395,47 @@ mod tests {
         journal.silence(Source::Serial, quiet).await;
         let last = journal.after(Source::Serial, Cursor::default())[0].at();
         assert!(journal.began().elapsed() - last >= quiet);
+    }
+
+    #[tokio::test]
+    async fn each_lane_has_streams_of_its_own_and_the_script_one_for_all() {
+        let journal = Journal::new();
+        let (a, b) = (journal.for_lane("a"), journal.for_lane("b"));
+        a.append(Source::Serial, line("of a"));
+        b.append(Source::Serial, line("of b"));
+        journal.append(Source::Serial, line("of nobody"));
+        b.append(Source::Script, Body::Log { message: "hello".to_owned() });
+        let seen = |journal: &Journal| {
+            let events = journal.after(Source::Serial, Cursor::default());
+            events.iter().map(|event| text(event).to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((seen(&a), seen(&b)), (vec!["of a".to_owned()], vec!["of b".to_owned()]));
+        assert_eq!(seen(&journal).len(), 3);
+        assert_eq!(a.after(Source::Script, Cursor::default()).len(), 1);
+        assert_eq!(a.all_after(Cursor::default()).len(), 4);
+        let again = journal.for_lane("b");
+        let mut cursor = Cursor::default();
+        let found = again.next_match(Source::Serial, &mut cursor, |_| true).await;
+        assert_eq!((found.seq, found.lane.as_deref()), (2, Some("b")));
+        again.forget_machine();
+        assert_eq!((seen(&a).len(), seen(&b).len(), seen(&journal).len()), (1, 0, 2));
+        journal.forget_machine();
+        assert_eq!((seen(&a).len(), seen(&journal).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_flood_of_one_lane_leaves_room_for_the_others() {
+        let journal = Journal::new();
+        let (a, b) = (journal.for_lane("a"), journal.for_lane("b"));
+        for _ in 0..=STREAM_LIMIT {
+            a.append(Source::Serial, line(""));
+        }
+        b.append(Source::Serial, line("of b"));
+        assert_eq!(b.after(Source::Serial, Cursor::default()).len(), 1);
+        journal.close();
+        let last = journal.all_after(Cursor(journal.all_after(Cursor::default()).len() as u64 - 1)).remove(0);
+        assert!(matches!(last.body, Body::Dropped { stream: Source::Serial, count: 1 }), "{last:?}");
+        assert_eq!(last.lane.as_deref(), Some("a"));
     }
 
     #[test]

@@ -212,6 +212,8 @@ async fn bring_up(
         console: parts.console.as_ref().map(AttachedConsole::shared),
         control,
         faults: None,
+        speed: None,
+        qemu_log: None,
         ended,
     })
 }

@@ -21,6 +21,7 @@ use super::qmp::QmpClient;
 use super::readiness::{Vigil, pass, pass_when};
 use super::serial;
 use super::snapshot::{IMAGE, Snapshots};
+use super::speed::SpeedProbe;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, Supervisor, pump_qmp, pump_serial};
 use super::teardown::{TeardownConfig, TeardownReport, teardown};
 use super::warm::restore::goes_on;
@@ -189,6 +190,7 @@ async fn bring_up(
     let process = QemuProcess::spawn(SpawnOptions { argv: &argv, folder, log: QEMU_LOG }).await?;
     let exit = process.exit_watch();
     let process = parts.process.insert(process);
+    let speed = u32::try_from(process.pid()).ok().map(SpeedProbe::of);
     tracing::debug!(pid = process.pid(), folder = %folder.display(), "qemu started");
     if let Some(follower) = serial {
         let (events, _reading) = follower.until(exit.clone());
@@ -265,6 +267,8 @@ async fn bring_up(
         console,
         control: Some(control),
         faults: None,
+        speed,
+        qemu_log: Some(folder.join(QEMU_LOG)),
         ended,
     })
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
 use super::control::MachineControl;
 use super::sim::Faults;
+use super::speed::SpeedProbe;
 use crate::console::Console;
 
 /// A running lane, seen from a scenario. A clone is another handle to the same machine.
@@ -23,8 +25,29 @@ pub struct LaneHandle {
     pub control: Option<MachineControl>,
     /// What can be made to go wrong, where the lane is simulated.
     pub faults: Option<Faults>,
+    /// Whose processor time tells how fast the machine goes, where that is a process of ours.
+    pub speed: Option<SpeedProbe>,
+    /// What QEMU itself has to say, when it is ours: a file that grows.
+    pub qemu_log: Option<PathBuf>,
     /// Set once, after everything the machine said before its end is in the journal.
     pub ended: watch::Receiver<Option<LaneEnd>>,
+}
+
+impl LaneHandle {
+    /// A lane without a machine, for scenarios that need none. It has no capabilities and does not end.
+    pub fn none(name: &str) -> Self {
+        static NEVER: OnceLock<watch::Sender<Option<LaneEnd>>> = OnceLock::new();
+        Self {
+            name: name.to_owned(),
+            capabilities: BTreeSet::new(),
+            console: None,
+            control: None,
+            faults: None,
+            speed: None,
+            qemu_log: None,
+            ended: NEVER.get_or_init(|| watch::Sender::new(None)).subscribe(),
+        }
+    }
 }
 
 /// How a machine ended.

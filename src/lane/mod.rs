@@ -54,6 +54,7 @@ mod serial_lines;
 mod sha256;
 pub mod sim;
 pub mod snapshot;
+pub mod speed;
 mod supervise;
 pub mod teardown;
 pub mod unix_socket;

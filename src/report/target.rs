@@ -14,12 +14,13 @@ use crate::near::nearest;
 /// Writes a story in one format.
 type Render = fn(&Story<'_>, &mut dyn Write) -> std::io::Result<()>;
 
-/// The formats. `html` joins them with `("html", |story, mut out| super::html::render(story.run, &mut out))`.
+/// The formats.
 const KINDS: &[(&str, Render)] = &[
     ("junit", junit::render),
     ("tap", tap::render),
     ("ndjson", ndjson::render),
     ("subunit", subunit::render),
+    ("html", |story, mut out| super::html::render(story.run, &mut out)),
 ];
 
 /// A report to write.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ignore::WalkBuilder;
+
 /// Why a path leads to no script.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
@@ -22,7 +24,8 @@ pub enum DiscoveryError {
 }
 
 /// Returns the scripts under `paths`: files as they are given, folders searched for `*.lua` in order of their names.
-/// Hidden entries, and folders named `lanes`, `logs` or `target`, are not searched.
+/// Hidden entries, folders named `lanes`, `logs` or `target`, and what `.gitignore`, `.ignore` or `.backstaffignore`
+/// files leave out are not searched.
 ///
 /// # Errors
 /// A path cannot be read, or a folder holds no script.
@@ -30,8 +33,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DiscoveryError> {
     let mut scripts = Vec::new();
     for path in paths {
         let found = scripts.len();
-        search(path, &mut scripts)
-            .map_err(|(path, source)| DiscoveryError::Read { path: path.display().to_string(), source })?;
+        search(path, &mut scripts)?;
         if scripts.len() == found {
             return Err(DiscoveryError::Empty { path: path.display().to_string() });
         }
@@ -42,31 +44,42 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DiscoveryError> {
     Ok(scripts)
 }
 
-fn search(path: &Path, scripts: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
-    let failed = |source| (path.to_owned(), source);
+fn search(path: &Path, scripts: &mut Vec<PathBuf>) -> Result<(), DiscoveryError> {
+    let failed = |source| DiscoveryError::Read { path: path.display().to_string(), source };
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         scripts.push(path.to_owned());
         return Ok(());
     }
-    let entries = std::fs::read_dir(path).map_err(failed)?;
-    let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let kind = entry.file_type().map_err(failed)?;
-        if name.starts_with('.') {
-            continue;
-        }
-        if kind.is_dir() {
-            if !SKIPPED.contains(&name.as_ref()) {
-                search(&entry.path(), scripts)?;
-            }
-        } else if name.ends_with(".lua") {
-            scripts.push(entry.path());
+    let walk = WalkBuilder::new(path)
+        .add_custom_ignore_filename(".backstaffignore")
+        .sort_by_file_name(std::ffi::OsStr::cmp)
+        .filter_entry(|entry| {
+            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+            entry.depth() == 0 || !is_folder || !SKIPPED.iter().any(|name| entry.file_name() == *name)
+        })
+        .build();
+    for entry in walk {
+        let entry = entry.map_err(|error| {
+            let path =
+                error_path(&error).map_or_else(|| path.to_owned(), Path::to_owned).display().to_string();
+            let text = error.to_string();
+            let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other(text));
+            DiscoveryError::Read { path, source }
+        })?;
+        let is_script = entry.path().extension().is_some_and(|extension| extension == "lua");
+        if is_script && entry.file_type().is_some_and(|kind| !kind.is_dir()) {
+            scripts.push(entry.into_path());
         }
     }
     Ok(())
+}
+
+fn error_path(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => error_path(err),
+        _ => None,
+    }
 }
 
 const SKIPPED: [&str; 3] = ["lanes", "logs", "target"];

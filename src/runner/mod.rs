@@ -1,31 +1,51 @@
-//! Which scenarios run, on which lane, in which order, and what became of them. Formats no text and never touches
-//! the terminal: it reports [`RunEvent`]s and returns a [`Summary`].
+//! Which scenarios run, on which lanes, how many at once, and what became of them. Formats no text and never touches
+//! the terminal: it reports [`RunEvent`]s, keeps the run's journal and returns a [`Summary`].
 //!
-//! Start reading at [`run`]. [`discovery`] finds scripts, [`project`] finds profiles, [`execute`] runs one attempt
-//! on a fresh lane.
+//! Start reading at [`run`]. [`discovery`] finds scripts, [`select`] makes tests of them, [`filter`] says which of them
+//! somebody means, [`shard`] which part is this machine's, [`project`] finds profiles, [`lanes`] brings machines up,
+//! [`admission`] says how many fit, [`execute`] runs one attempt.
 
+mod admission;
 mod discovery;
 mod execute;
-pub use execute::store_plan;
+pub mod filter;
+mod host;
+mod lanes;
 pub mod project;
 mod record;
+pub mod select;
+pub mod shard;
 mod warm;
 
-use std::path::PathBuf;
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use discovery::{DiscoveryError, discover};
+pub use execute::store_plan;
+pub use lanes::NO_LANE;
 pub use project::{Project, ProjectError};
 pub use record::RecordConfig;
+pub use select::{FailedScript, Loaded, Selection, Test};
 
+use self::admission::{Admission, Demand};
+use self::execute::Executor;
+use self::host::{Room, StallWatch};
+use self::lanes::RunLanes;
+use self::record::Recordings;
 use crate::journal::Journal;
 pub use crate::journal::run::Verdict;
+use crate::journal::run::{AttemptNote, FailureNote, RUN_FILE, RunBegan, RunBody, RunLog, Shard, Timings};
 use crate::lane::AttachEnvironment;
 use crate::lane::warm::WarmMode;
-use crate::script::{Failure, FailureKind, LoadError, Scenario, Script, load};
+pub use crate::script::LoadError;
+use crate::script::{Failure, FailureKind};
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -34,53 +54,71 @@ pub struct RunOptions {
     pub scripts: Vec<PathBuf>,
     /// Where profiles come from.
     pub project: Project,
-    /// The lane's name.
+    /// The lane of scenarios that name none.
     pub lane: String,
     /// The value of `PATH`, where QEMU is looked for.
     pub search_path: std::ffi::OsString,
-    /// Only scenarios whose name or file contains this.
-    pub filter: Option<String>,
-    /// Only scenarios with this tag.
-    pub tag: Option<String>,
+    /// The working directory; absolute.
+    pub working_dir: PathBuf,
+    /// Which of the tests.
+    pub selection: Selection,
+    /// Which part of the list.
+    pub shard: Option<Shard>,
+    /// How long tests took in earlier runs.
+    pub timings: Timings,
     /// `t.params`.
     pub params: serde_json::Map<String, serde_json::Value>,
     /// The folder that gets a folder for this run, usually `logs`.
     pub artifacts: PathBuf,
     /// Deadline of the whole run.
     pub timeout: Option<Duration>,
-    /// Stop after the first scenario that did not pass.
+    /// Stop after the first test that did not pass.
     pub fail_fast: bool,
+    /// How many attempts run at once; none: as many as memory and processors hold.
+    pub jobs: Option<u32>,
+    /// How often a test that did not pass is tried again.
+    pub retries: u32,
+    /// Whether a flaky test fails the run.
+    pub fail_on_flaky: bool,
+    /// How often each test runs.
+    pub repeat: Repeat,
+    /// What takes longer is slow.
+    pub slow_after: Duration,
     /// Whether scenarios start from saved machines.
     pub warm: WarmMode,
     /// What the environment says about machines of somebody else's.
     pub attach: AttachEnvironment,
     /// Whether and where consoles are recorded.
     pub record: Option<RecordConfig>,
+    /// The signal that cancelled the run, 0 as long as none did.
+    pub signal: Arc<AtomicU8>,
+}
+
+/// How often each test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Repeat {
+    /// Once.
+    #[default]
+    Once,
+    /// So often.
+    Times(u32),
+    /// Round after round until something fails, at most so many.
+    UntilFailure(Option<u32>),
 }
 
 /// What happens during a run, for reports.
 #[derive(Debug)]
 pub enum RunEvent {
-    /// The run's folder exists and this many scenarios were selected.
-    Began {
-        /// The run's folder.
-        folder: PathBuf,
-        /// How many scenarios.
-        total: usize,
-        /// The lane's name.
-        lane: String,
-    },
+    /// The run's folder exists.
+    Began(Box<RunPlan>),
     /// A script does not load; the others go on.
-    NotLoaded {
-        /// Which script, with its text when it could be read.
-        script: Option<Script>,
-        /// Why.
-        error: LoadError,
-    },
+    NotLoaded(FailedScript),
     /// An attempt began. Its journal fills while it runs.
     AttemptBegan {
-        /// The scenario.
-        scenario: Scenario,
+        /// What is tried.
+        test: Test,
+        /// 1 for the first try.
+        number: u32,
         /// Where everything is noted.
         journal: Journal,
     },
@@ -88,25 +126,46 @@ pub enum RunEvent {
     AttemptEnded(Box<AttemptReport>),
 }
 
-/// What became of one scenario.
+/// What is going to run.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// How many tests; more may come where they are repeated until one fails.
+    pub total: usize,
+    /// Names of their lanes, sorted.
+    pub lanes: Vec<String>,
+    /// How many attempts run at once, at most.
+    pub jobs: u32,
+    /// Which part of how many tests, if it is a part.
+    pub shard: Option<(Shard, usize)>,
+    /// Whether only tests that are marked with `only` run.
+    pub is_narrowed: bool,
+    /// What takes longer is slow.
+    pub slow_after: Duration,
+}
+
+/// What became of one attempt.
 #[derive(Debug)]
 pub struct AttemptReport {
-    /// The script, for its source lines.
-    pub script: Script,
-    /// The scenario.
-    pub scenario: Scenario,
-    /// The verdict.
-    pub verdict: Verdict,
+    /// What was tried.
+    pub test: Test,
+    /// 1 for the first try.
+    pub number: u32,
     /// Why, when it did not pass.
     pub failure: Option<Failure>,
-    /// How many expectations did not hold, beyond the reported failure.
-    pub further_misses: usize,
-    /// Time, lane included.
+    /// Time, lanes included.
     pub took: Duration,
     /// The attempt's folder.
     pub folder: PathBuf,
+    /// As it is kept on disk.
+    pub note: AttemptNote,
     /// Everything that was noted.
     pub journal: Journal,
+    /// What became of the test, if this was its last attempt.
+    pub outcome: Option<Verdict>,
+    /// Whether the test took longer than the run calls slow.
+    pub is_slow: bool,
 }
 
 /// The class of an attempt that ended like this.
@@ -127,22 +186,28 @@ fn verdict_of(failure: &Failure) -> Verdict {
 pub struct Summary {
     /// The run's folder, when it came to be.
     pub folder: Option<PathBuf>,
-    /// Scenarios that the scripts declare, selected or not.
+    /// Tests that the scripts declare, selected or not.
     pub declared: usize,
-    /// One verdict per scenario that was selected.
+    /// Tests that were selected, before this machine's part was taken.
+    pub listed: usize,
+    /// One verdict per test that was to run.
     pub verdicts: Vec<Verdict>,
     /// Scripts that did not load.
     pub not_loaded: usize,
     /// Whether the run's own deadline ended it.
     pub deadline_passed: bool,
-    /// Whether it stopped at the first scenario that did not pass, as it was asked to.
+    /// Whether it stopped at the first test that did not pass, as it was asked to.
     pub failed_fast: bool,
+    /// Whether a flaky test fails the run.
+    pub fail_on_flaky: bool,
+    /// Why the run's journal is not whole.
+    pub disk_failure: Option<String>,
     /// Wall time.
     pub took: Duration,
 }
 
 impl Summary {
-    /// How many scenarios have one of these verdicts.
+    /// How many tests have one of these verdicts.
     pub fn count(&self, verdicts: &[Verdict]) -> usize {
         self.verdicts.iter().filter(|verdict| verdicts.contains(verdict)).count()
     }
@@ -164,7 +229,7 @@ pub enum RunError {
     },
 }
 
-/// Runs scenarios one after the other, each on a lane of its own. Returns when all lanes are down.
+/// Runs tests, as many at once as fit, each on lanes of its own. Returns when all lanes are down.
 ///
 /// # Errors
 /// The run cannot begin; then nothing was started.
@@ -174,80 +239,338 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Summary, RunError> {
     let began = Instant::now();
-    let mut summary = Summary::default();
+    let mut summary = Summary { fail_on_flaky: options.fail_on_flaky, ..Summary::default() };
     // A wrong profile must be said before anything is made on disk.
-    let profile = options.project.profile(&options.lane)?;
-    let selected = select(&options, events, &mut summary);
-    if selected.is_empty() {
+    options.project.check_lane(&options.lane)?;
+    let loaded = options.selection.load(&options.scripts, &options.lane, &options.working_dir);
+    (summary.declared, summary.not_loaded) = (loaded.declared, loaded.failed.len());
+    let list = List::new(loaded.tests, &options);
+    summary.listed = list.ids.len();
+    let names = list.tests.iter().flat_map(|test| test.lanes.iter().map(|(_, name)| name.as_str()));
+    let lanes = RunLanes::load(names, &options)?;
+    if list.tests.is_empty() {
+        loaded.failed.into_iter().for_each(|failed| tell(events, RunEvent::NotLoaded(failed)));
         summary.took = began.elapsed();
         return Ok(summary);
     }
-    let folder = new_run_folder(&options.artifacts)
-        .map_err(|source| RunError::Folder { folder: options.artifacts.clone(), source })?;
+    let failed_folder = |source| RunError::Folder { folder: options.artifacts.clone(), source };
+    let folder = new_run_folder(&options.artifacts).map_err(failed_folder)?;
+    let log = RunLog::create(&folder).map_err(failed_folder)?;
     summary.folder = Some(folder.clone());
-    tell(
-        events,
-        RunEvent::Began { folder: folder.clone(), total: selected.len(), lane: options.lane.clone() },
-    );
 
     let deadline = watch_deadline(options.timeout, cancel);
-    let mut executor = execute::Executor::new(profile, folder, &options, deadline.cancel.clone());
-    let mut stop = false;
-    for (script, scenario) in selected {
-        if stop || deadline.cancel.is_cancelled() {
-            summary.failed_fast = stop;
-            summary.verdicts.push(Verdict::Cancelled);
-            continue;
-        }
-        let report = executor.attempt(script, scenario, events).await;
-        stop = options.fail_fast && !matches!(report.verdict, Verdict::Passed | Verdict::Skipped);
-        summary.verdicts.push(report.verdict);
-        tell(events, RunEvent::AttemptEnded(Box::new(report)));
-    }
+    let executor = Executor {
+        lanes,
+        folder: folder.clone(),
+        params: options.params.clone().into(),
+        recordings: Recordings::new(options.record.clone()),
+        stalls: StallWatch::start(),
+        cancel: deadline.cancel.clone(),
+        log: log.clone(),
+        events: events.clone(),
+    };
+    let mut schedule = Schedule::new(&list, executor, &options);
+    let plan = RunPlan {
+        folder,
+        total: schedule.waiting.len(),
+        lanes: list.lanes(),
+        jobs: schedule.jobs,
+        shard: options.shard.map(|shard| (shard, list.ids.len())),
+        is_narrowed: loaded.is_narrowed,
+        slow_after: options.slow_after,
+    };
+    log.append(opening(&options, &plan, &list, &loaded.failed));
+    schedule.note_selected();
+    tell(events, RunEvent::Began(Box::new(plan)));
+    loaded.failed.into_iter().for_each(|failed| tell(events, RunEvent::NotLoaded(failed)));
+
+    schedule.run(&deadline.cancel).await;
+    summary.verdicts = schedule.verdicts;
+    summary.failed_fast = schedule.is_stopped;
     summary.deadline_passed = deadline.passed();
     summary.took = began.elapsed();
+    let ended_by = match options.signal.load(Ordering::Acquire) {
+        0 if summary.deadline_passed => Some("deadline".to_owned()),
+        0 if log.failed().is_some() => Some("disk".to_owned()),
+        0 if summary.failed_fast && summary.count(&[Verdict::Cancelled]) > 0 => Some("fail_fast".to_owned()),
+        0 => None,
+        number => Some(format!("signal {number}")),
+    };
+    log.append([RunBody::RunEnded { took_ms: millis(summary.took), ended_by }]);
+    summary.disk_failure = log.failed();
     Ok(summary)
 }
 
-/// Loads the scripts and picks what was asked for.
-fn select(
-    options: &RunOptions,
-    events: &mpsc::UnboundedSender<RunEvent>,
-    summary: &mut Summary,
-) -> Vec<(Script, Scenario)> {
-    let mut selected = Vec::new();
-    for path in &options.scripts {
-        let script = match Script::read(path) {
-            Ok(script) => script,
-            Err(error) => {
-                summary.not_loaded += 1;
-                tell(events, RunEvent::NotLoaded { script: None, error });
-                continue;
-            }
-        };
-        match load(&script) {
-            Ok(scenarios) => {
-                summary.declared += scenarios.len();
-                let wanted = scenarios.into_iter().filter(|scenario| options.wants(&script, scenario));
-                selected.extend(wanted.map(|scenario| (script.clone(), scenario)));
-            }
-            Err(error) => {
-                summary.not_loaded += 1;
-                tell(events, RunEvent::NotLoaded { script: Some(script), error });
-            }
+fn opening(options: &RunOptions, plan: &RunPlan, list: &List, failed: &[FailedScript]) -> Vec<RunBody> {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let mut bodies = vec![RunBody::RunBegan(RunBegan {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lane: options.lane.clone(),
+        jobs: plan.jobs,
+        retries: options.retries,
+        tests: count(plan.total),
+        shard: options.shard,
+        list_tests: count(list.ids.len()),
+        list_digest: shard::list_digest(list.ids.iter().map(String::as_str)),
+        fail_on_flaky: options.fail_on_flaky,
+        working_dir: options.working_dir.display().to_string(),
+    })];
+    let mut known = std::collections::HashSet::new();
+    for test in &list.tests {
+        let file = test.script.path.display().to_string();
+        if known.insert(file.clone()) {
+            bodies.push(RunBody::ScriptLoaded { file, text: test.script.source.to_string() });
         }
     }
-    selected
+    bodies.extend(failed.iter().map(|FailedScript { path, script, error }| {
+        let failure = match error {
+            LoadError::Script(failure) => failure.note(),
+            LoadError::Read { path, source } => FailureNote {
+                kind: FailureKind::Script.name().to_owned(),
+                message: format!("read {path}: {source}"),
+                ..FailureNote::default()
+            },
+        };
+        let text = script.as_ref().map(|script| script.source.to_string());
+        RunBody::ScriptNotLoaded { file: path.display().to_string(), text, failure }
+    }));
+    bodies
 }
 
-impl RunOptions {
-    fn wants(&self, script: &Script, scenario: &Scenario) -> bool {
-        let by_text = self.filter.as_ref().is_none_or(|filter| {
-            scenario.name.contains(filter.as_str()) || script.path.to_string_lossy().contains(filter.as_str())
-        });
-        by_text && self.tag.as_ref().is_none_or(|tag| scenario.tags.contains(tag))
+/// This machine's part of the list of tests.
+struct List {
+    /// Ids of the whole list.
+    ids: Vec<String>,
+    /// In the order in which they begin.
+    tests: Vec<Test>,
+}
+
+impl List {
+    fn new(tests: Vec<Test>, options: &RunOptions) -> Self {
+        let ids: Vec<String> = tests.iter().map(|test| test.id.clone()).collect();
+        let known = |id: &str| options.timings.of(id);
+        let mut tests = tests;
+        if let Some(shard) = options.shard {
+            let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let mut mine = shard::split(&all, known, shard).into_iter();
+            tests.retain(|_| mine.next().unwrap_or(false));
+        }
+        if tests.iter().any(|test| known(&test.id).is_some()) {
+            // The longest last would keep one lane busy while all others have nothing left to do.
+            tests.sort_by_key(|test| std::cmp::Reverse(known(&test.id).unwrap_or(Duration::MAX)));
+        }
+        Self { ids, tests }
+    }
+
+    fn lanes(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.tests.iter().flat_map(|test| test.lanes.iter().map(|(_, name)| name.clone())).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }
+
+/// Tests that wait, and attempts that run.
+struct Schedule<'a> {
+    executor: Arc<Executor>,
+    options: &'a RunOptions,
+    tests: &'a [Test],
+    admission: Admission,
+    /// How many attempts run at once, at most.
+    jobs: u32,
+    waiting: VecDeque<Job>,
+    running: JoinSet<AttemptReport>,
+    jobs_by_task: HashMap<tokio::task::Id, Job>,
+    verdicts: Vec<Verdict>,
+    /// How many tests got a folder.
+    numbered: usize,
+    round: u32,
+    is_stopped: bool,
+}
+
+/// One test on its way.
+#[derive(Debug, Clone)]
+struct Job {
+    test: Test,
+    demand: Demand,
+    /// The test's folder below the run's.
+    folder: String,
+    /// 1 for the first try.
+    attempt: u32,
+    /// Time of earlier attempts.
+    spent: Duration,
+}
+
+impl<'a> Schedule<'a> {
+    fn new(list: &'a List, executor: Executor, options: &'a RunOptions) -> Self {
+        let demands: Vec<Demand> = list.tests.iter().map(|test| demand(test, &executor.lanes)).collect();
+        let admission = Admission::new(Room::of_host(), options.jobs);
+        let jobs = admission.most_at_once(&demands).max(1);
+        let mut schedule = Self {
+            executor: Arc::new(executor),
+            options,
+            tests: &list.tests,
+            admission,
+            jobs,
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+            jobs_by_task: HashMap::new(),
+            verdicts: Vec::new(),
+            numbered: 0,
+            round: 0,
+            is_stopped: false,
+        };
+        match options.repeat {
+            Repeat::Once => schedule.add_round(|test| test.clone()),
+            Repeat::Times(times) => (1..=times).for_each(|number| {
+                schedule.add_round(|test| test.repeated(number));
+            }),
+            Repeat::UntilFailure(_) => schedule.add_round(|test| test.repeated(1)),
+        }
+        schedule
+    }
+
+    fn add_round(&mut self, test: impl Fn(&Test) -> Test) {
+        self.round += 1;
+        // As many digits as the names need to be in order.
+        let width = self.tests.len().to_string().len().max(2);
+        for test in self.tests.iter().map(test) {
+            self.numbered += 1;
+            let folder = format!("{:0width$}-{}", self.numbered, execute::folder_name(&test.title()));
+            let demand = demand(&test, &self.executor.lanes);
+            self.waiting.push_back(Job { test, demand, folder, attempt: 1, spent: Duration::ZERO });
+        }
+    }
+
+    fn note_selected(&self) {
+        self.executor.log.append(self.waiting.iter().map(|job| RunBody::TestSelected(job.test.note())));
+    }
+
+    async fn run(&mut self, cancel: &CancellationToken) {
+        loop {
+            let may_begin =
+                !self.is_stopped && !cancel.is_cancelled() && self.executor.log.failed().is_none();
+            if may_begin {
+                self.begin_what_fits();
+            }
+            let Some(ended) = self.running.join_next_with_id().await else {
+                if may_begin && self.add_next_round() {
+                    continue;
+                }
+                break;
+            };
+            let (id, report) = match ended {
+                Ok((id, report)) => (id, Ok(report)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            let job = self.jobs_by_task.remove(&id).expect("every task has its job");
+            self.admission.release(&job.demand);
+            match report {
+                Ok(report) => self.attempt_ended(job, report, cancel),
+                Err(error) => self.attempt_broke(&job, &error.to_string()),
+            }
+        }
+        // What never began is part of what became of the run.
+        for job in std::mem::take(&mut self.waiting) {
+            self.test_ended(&job, Verdict::Cancelled, job.attempt - 1, job.spent);
+        }
+    }
+
+    /// One that does not fit lets others pass, but not for ever: the machines of a large one must come free some time.
+    fn begin_what_fits(&mut self) {
+        let mut index = 0;
+        while index < self.waiting.len().min(PASSED_BY) {
+            if !self.admission.admit(&self.waiting[index].demand) {
+                index += 1;
+                continue;
+            }
+            let job = self.waiting.remove(index).expect("it was just looked at");
+            let executor = Arc::clone(&self.executor);
+            let (test, attempt) = (job.test.clone(), job.attempt);
+            let folder = format!("{}/attempt-{attempt}", job.folder);
+            let task = self.running.spawn(async move { executor.attempt(&test, attempt, &folder).await });
+            self.jobs_by_task.insert(task.id(), job);
+        }
+    }
+
+    fn attempt_ended(&mut self, mut job: Job, mut report: AttemptReport, cancel: &CancellationToken) {
+        let verdict = report.note.verdict;
+        job.spent += report.took;
+        report.is_slow = job.spent >= self.options.slow_after;
+        let may_retry = !verdict.is_fine() && verdict != Verdict::Cancelled && !cancel.is_cancelled();
+        if may_retry && job.attempt <= self.options.retries {
+            tell(&self.executor.events, RunEvent::AttemptEnded(Box::new(report)));
+            job.attempt += 1;
+            self.waiting.push_front(job);
+            return;
+        }
+        let verdict = match verdict {
+            Verdict::Passed if job.attempt > 1 => Verdict::Flaky,
+            verdict => verdict,
+        };
+        report.outcome = Some(verdict);
+        tell(&self.executor.events, RunEvent::AttemptEnded(Box::new(report)));
+        self.test_ended(&job, verdict, job.attempt, job.spent);
+    }
+
+    /// A task of ours panicked, which is nobody's fault but ours.
+    fn attempt_broke(&mut self, job: &Job, why: &str) {
+        let failure = Failure::new(FailureKind::Bug, format!("the attempt broke off: {why}"))
+            .hint("this is a bug in backstaff; the words of its panic are on stderr");
+        self.executor.log.append([RunBody::AttemptEnded(AttemptNote {
+            id: job.test.id.clone(),
+            attempt: job.attempt,
+            verdict: Verdict::Bug,
+            failure: Some(failure.note()),
+            further_misses: 0,
+            warnings: Vec::new(),
+            host_notes: Vec::new(),
+            took_ms: 0,
+        })]);
+        self.test_ended(job, Verdict::Bug, job.attempt, job.spent);
+    }
+
+    fn test_ended(&mut self, job: &Job, verdict: Verdict, attempts: u32, took: Duration) {
+        self.executor.log.append([RunBody::TestEnded {
+            id: job.test.id.clone(),
+            verdict,
+            attempts,
+            took_ms: millis(took),
+            is_slow: took >= self.options.slow_after,
+        }]);
+        self.verdicts.push(verdict);
+        let stops = self.options.fail_fast || matches!(self.options.repeat, Repeat::UntilFailure(_));
+        let is_flaky = verdict == Verdict::Flaky
+            && (self.options.fail_on_flaky || matches!(self.options.repeat, Repeat::UntilFailure(_)));
+        self.is_stopped |= stops && (!verdict.is_fine() || is_flaky) && verdict != Verdict::Cancelled;
+    }
+
+    /// Where tests are repeated until one fails, and none did.
+    fn add_next_round(&mut self) -> bool {
+        let Repeat::UntilFailure(most) = self.options.repeat else { return false };
+        // What is skipped will be skipped for ever.
+        let is_idle = self.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped);
+        if is_idle || most.is_some_and(|most| self.round >= most) {
+            return false;
+        }
+        let number = self.round + 1;
+        self.add_round(|test| test.repeated(number));
+        self.note_selected();
+        true
+    }
+}
+
+fn demand(test: &Test, lanes: &RunLanes) -> Demand {
+    Demand::sum(test.lanes.iter().map(|(_, name)| Demand::of_lane(name, lanes.profile(name))))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many of those that wait are looked at: those behind them do not overtake.
+const PASSED_BY: usize = 32;
 
 fn tell(events: &mpsc::UnboundedSender<RunEvent>, event: RunEvent) {
     // A report that went away does not stop the run.
@@ -279,11 +602,28 @@ fn watch_deadline(timeout: Option<Duration>, cancel: &CancellationToken) -> RunD
     RunDeadline { cancel, limit, _watch: watch }
 }
 
+/// The folder of the newest run below `artifacts`, as its name says.
+pub fn newest_run(artifacts: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(artifacts).ok()?;
+    let named = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let name = path.file_name()?.to_str()?;
+        // `YYYYMMDD-HHMMSS`, with `-2` behind it for the second of that second.
+        let (time, number) = (name.get(..RUN_NAME_CHARS)?, &name[RUN_NAME_CHARS..]);
+        let number: u32 = if number.is_empty() { 1 } else { number.strip_prefix('-')?.parse().ok()? };
+        let key = (time.to_owned(), number);
+        path.join(RUN_FILE).is_file().then_some((key, path))
+    });
+    named.max().map(|(_, path)| path)
+}
+
+const RUN_NAME_CHARS: usize = "20260131-235959".len();
+
 /// Makes `artifacts/YYYYMMDD-HHMMSS`, with a number behind it when that is taken.
 ///
 /// # Errors
 /// It cannot be made.
-pub fn new_run_folder(artifacts: &std::path::Path) -> std::io::Result<PathBuf> {
+pub fn new_run_folder(artifacts: &Path) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(artifacts)?;
     let name = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     for number in 1_u32.. {

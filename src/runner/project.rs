@@ -251,6 +251,17 @@ impl Project {
         self.load(name, &path)
     }
 
+    /// Says why no scenario can run on the lane of this name; nothing when one can.
+    ///
+    /// # Errors
+    /// As [`Self::profile`].
+    pub fn check_lane(&self, name: &str) -> Result<(), ProjectError> {
+        match self.profile(name) {
+            Err(ProjectError::UnknownLane { .. }) if name == super::NO_LANE => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
     /// Names of all profiles, sorted.
     pub fn lanes(&self) -> Vec<String> {
         let mut names: Vec<String> = self.files().into_iter().map(|(name, _)| name).collect();
@@ -262,7 +273,7 @@ impl Project {
     /// The same with the lane that is built in.
     fn known_lanes(&self) -> Vec<String> {
         let mut names = self.lanes();
-        names.push(BUILT_IN_LANE.to_owned());
+        names.extend([BUILT_IN_LANE, super::NO_LANE].map(str::to_owned));
         names.sort();
         names.dedup();
         names

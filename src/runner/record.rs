@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::execute::chain;
 use crate::script::{Failure, FailureKind};
@@ -16,41 +18,57 @@ pub struct RecordConfig {
     pub options: RecorderOptions,
 }
 
-/// The recordings of a run.
+/// Numbers the recordings of a run.
+#[derive(Debug)]
 pub(super) struct Recordings {
     config: Option<RecordConfig>,
-    current: Option<Recorder>,
+    begun: AtomicUsize,
+}
+
+/// The recordings of one attempt: one for each of its lanes.
+#[derive(Debug)]
+pub(super) struct Recording<'a> {
+    of: &'a Recordings,
+    begun: Mutex<Vec<Recorder>>,
 }
 
 impl Recordings {
     pub(super) fn new(config: Option<RecordConfig>) -> Self {
-        Self { config, current: None }
+        Self { config, begun: AtomicUsize::new(0) }
     }
 
-    /// Begins the file of attempt `number`, if anything is to be recorded.
-    pub(super) fn begin(&mut self, number: usize) -> Result<(), Failure> {
-        let Some(RecordConfig { file, options }) = &self.config else { return Ok(()) };
-        let path = numbered(file, number);
+    pub(super) fn of_attempt(&self) -> Recording<'_> {
+        Recording { of: self, begun: Mutex::default() }
+    }
+}
+
+impl Recording<'_> {
+    /// Begins the next file of the run, if anything is to be recorded.
+    pub(super) fn begin(&self) -> Result<Option<Recorder>, Failure> {
+        let Some(RecordConfig { file, options }) = &self.of.config else { return Ok(None) };
+        let path = numbered(file, self.of.begun.fetch_add(1, Ordering::Relaxed) + 1);
         let made = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), |folder| {
             std::fs::create_dir_all(folder)
                 .map_err(|source| RecorderError::Create { path: path.clone(), source })
         });
-        let recorder = made.and_then(|()| Recorder::create(&path, *options));
-        self.current = Some(recorder.map_err(|error| failure(&error))?);
-        Ok(())
+        let recorder =
+            made.and_then(|()| Recorder::create(&path, *options)).map_err(|error| failure(&error))?;
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(recorder.clone());
+        Ok(Some(recorder))
     }
 
-    pub(super) fn current(&self) -> Option<&Recorder> {
-        self.current.as_ref()
-    }
-
-    /// Ends the file. What is missing in it is a failure of this host.
-    pub(super) async fn end(&mut self) -> Result<(), Failure> {
-        let Some(recorder) = self.current.take() else { return Ok(()) };
-        match tokio::task::spawn_blocking(move || recorder.finish()).await {
-            Ok(finished) => finished.map_err(|error| failure(&error)),
-            Err(error) => Err(Failure::new(FailureKind::Bug, format!("the recorder: {error}"))),
+    /// Ends the files. What is missing in them is a failure of this host.
+    pub(super) async fn end(self) -> Result<(), Failure> {
+        let begun = self.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        for recorder in begun {
+            let ended = match tokio::task::spawn_blocking(move || recorder.finish()).await {
+                Ok(finished) => finished.map_err(|error| failure(&error)),
+                Err(error) => Err(Failure::new(FailureKind::Bug, format!("the recorder: {error}"))),
+            };
+            result = result.and(ended);
         }
+        result
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::chain;
@@ -23,9 +25,11 @@ pub(super) struct WarmLanes {
     mode: WarmMode,
     store: WarmStore,
     /// A saved machine that did not come to life is not tried again in the same run.
-    is_given_up: bool,
+    is_given_up: AtomicBool,
     /// What was seen of the machine that was booted for comparison.
-    booted: Option<(WarmKey, Seen)>,
+    booted: Mutex<Option<(WarmKey, Seen)>>,
+    /// Held by who boots the machine that is saved; the others wait for it and are put back in a moment.
+    saving: Mutex<()>,
 }
 
 /// Where one lane comes from.
@@ -56,34 +60,67 @@ impl LaneRequest<'_> {
 
 impl WarmLanes {
     pub(super) fn new(mode: WarmMode, store: WarmStore) -> Self {
-        Self { mode, store, is_given_up: false, booted: None }
+        Self {
+            mode,
+            store,
+            is_given_up: AtomicBool::new(false),
+            booted: Mutex::default(),
+            saving: Mutex::default(),
+        }
     }
 
     /// Brings a lane up: restored if there is a saved machine, otherwise booted, and then saved for the next.
-    pub(super) async fn up(&mut self, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
-        let LaneRequest { plan, journal, may_restore, .. } = request;
+    pub(super) async fn up(&self, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
+        let LaneRequest { plan, journal, cancel, may_restore, .. } = request;
         let possible = self.mode != WarmMode::Off && may_restore && plan.is_warmable();
-        if !possible || self.is_given_up {
+        if !possible || self.is_given_up() {
             return request.boot().await;
         }
         let key = WarmKey::of(plan, &processor(plan));
         if let Some(saved) = self.find(&key, journal).await {
-            match self.restore(&saved, &key, request).await {
-                Err(error) if !matches!(error, LaneError::Cancelled | LaneError::Differs { .. }) => {
-                    note(journal, "booted", &key, Some(chain(&error)), Duration::ZERO);
-                    self.discard(&key).await;
-                    return self.boot_anew(request).await;
-                }
-                result => return result,
-            }
+            return self.restore_or_boot(&saved, &key, request).await;
+        }
+        let saving = cancel.run_until_cancelled(self.saving.lock()).await.ok_or(LaneError::Cancelled)?;
+        // Somebody else may have booted and saved it meanwhile, or found that it cannot be done.
+        if self.is_given_up() {
+            drop(saving);
+            return request.boot().await;
+        }
+        if let Some(saved) = self.find(&key, journal).await {
+            drop(saving);
+            return self.restore_or_boot(&saved, &key, request).await;
         }
         let lane = request.boot().await?;
         self.save(lane, &key, request).await
     }
 
+    async fn restore_or_boot(
+        &self,
+        saved: &SavedMachine,
+        key: &WarmKey,
+        request: LaneRequest<'_>,
+    ) -> Result<Lane, LaneError> {
+        match self.restore(saved, key, request).await {
+            Err(error) if !matches!(error, LaneError::Cancelled | LaneError::Differs { .. }) => {
+                note(request.journal, "booted", key, Some(chain(&error)), Duration::ZERO);
+                self.discard(key).await;
+                self.boot_anew(request).await
+            }
+            result => result,
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
     /// Boots a machine in place of one that was lost on the way to or from the store.
-    async fn boot_anew(&mut self, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
-        self.is_given_up = true;
+    async fn boot_anew(&self, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
+        self.give_up();
         request.journal.forget_machine();
         clear(request.folder);
         request.boot().await
@@ -109,7 +146,7 @@ impl WarmLanes {
     }
 
     async fn restore(
-        &mut self,
+        &self,
         saved: &SavedMachine,
         key: &WarmKey,
         request: LaneRequest<'_>,
@@ -121,7 +158,8 @@ impl WarmLanes {
         let began = Instant::now();
         let lane = request.start(Start::Restore(saved)).await?;
         note(journal, "restored", key, None, began.elapsed());
-        if let Some((_, booted)) = self.booted.as_ref().filter(|(of, _)| of == key) {
+        let booted = self.booted.lock().await;
+        if let Some((_, booted)) = booted.as_ref().filter(|(of, _)| of == key) {
             let restored = Seen::of(journal, lane.handle().console.as_deref());
             let differences = booted.differences(&restored);
             if !differences.is_empty() {
@@ -135,12 +173,9 @@ impl WarmLanes {
     }
 
     /// Boots a machine only to see what its oracles see, once a run.
-    async fn boot_for_comparison(
-        &mut self,
-        key: &WarmKey,
-        request: LaneRequest<'_>,
-    ) -> Result<(), LaneError> {
-        if self.booted.as_ref().is_some_and(|(of, _)| of == key) {
+    async fn boot_for_comparison(&self, key: &WarmKey, request: LaneRequest<'_>) -> Result<(), LaneError> {
+        let mut booted = self.booted.lock().await;
+        if booted.as_ref().is_some_and(|(of, _)| of == key) {
             return Ok(());
         }
         let folder = request.folder.join(COMPARED);
@@ -154,18 +189,18 @@ impl WarmLanes {
         let seen = Seen::of(&journal, console.as_deref());
         lane.down(TeardownConfig::default()).await;
         let _ = tokio::task::spawn_blocking(move || journal.close()).await;
-        self.booted = Some((key.clone(), seen));
+        *booted = Some((key.clone(), seen));
         Ok(())
     }
 
     /// Saves a machine that has just become ready. One that does not go on afterwards is given up for another.
-    async fn save(&mut self, lane: Lane, key: &WarmKey, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
+    async fn save(&self, lane: Lane, key: &WarmKey, request: LaneRequest<'_>) -> Result<Lane, LaneError> {
         let began = Instant::now();
         let LaneRequest { plan, journal, cancel, .. } = request;
         let staging = match self.store.begin() {
             Ok(staging) => staging,
             Err(error) => {
-                self.is_given_up = true;
+                self.give_up();
                 note(journal, "not_saved", key, Some(chain(&error)), began.elapsed());
                 return Ok(lane);
             }
@@ -180,7 +215,7 @@ impl WarmLanes {
         let seen = match seen {
             Ok(seen) => seen,
             Err(error) => {
-                self.is_given_up = true;
+                self.give_up();
                 note(journal, "not_saved", key, Some(chain(&error)), began.elapsed());
                 if error.is_fatal() {
                     lane.down(TeardownConfig::default()).await;
@@ -195,7 +230,7 @@ impl WarmLanes {
         match published {
             Ok(Ok(())) => note(journal, "saved", key, None, began.elapsed()),
             Ok(Err(error)) => {
-                self.is_given_up = true;
+                self.give_up();
                 note(journal, "not_saved", key, Some(chain(&error)), began.elapsed());
             }
             Err(error) => note(journal, "not_saved", key, Some(error.to_string()), began.elapsed()),

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::console_call::ConsoleCall;
 use super::context::Wait;
 use super::failure::{Failure, FailureKind};
+use super::machine::Machine;
 use super::members::refuse_unknown;
 use super::options::Options;
 use super::values::from_json;
@@ -18,7 +19,7 @@ use crate::lane::handle::Capability;
 use crate::near::nearest;
 
 /// `t.agent`.
-pub(super) struct AgentSkin;
+pub(super) struct AgentSkin(pub(super) Arc<Machine>);
 
 impl UserData for AgentSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -36,19 +37,19 @@ impl UserData for AgentSkin {
                 "resize",
             ],
         );
-        methods.add_method("is_connected", |lua, _, ()| {
-            let call = AgentCall::new(lua, "agent:is_connected");
+        methods.add_method("is_connected", |lua, this, ()| {
+            let call = AgentCall::new(lua, &this.0, "agent:is_connected");
             call.with(|agent| Ok(agent.state().is_connected))
         });
-        methods.add_method("capabilities", |lua, _, ()| {
-            let call = AgentCall::new(lua, "agent:capabilities");
+        methods.add_method("capabilities", |lua, this, ()| {
+            let call = AgentCall::new(lua, &this.0, "agent:capabilities");
             match call.with(|agent| Ok(agent.state().capability_names()))? {
                 Some(names) => from_json(lua, &json!(names)),
                 None => Ok(Value::Nil),
             }
         });
-        methods.add_async_method("wait_for", |lua, _, options: Option<Table>| {
-            let call = AgentCall::new(&lua, "agent:wait_for");
+        methods.add_async_method("wait_for", |lua, this, options: Option<Table>| {
+            let call = AgentCall::new(&lua, &this.0, "agent:wait_for");
             let timeout = call
                 .call
                 .prepare(|| Options::new("agent:wait_for", options, &["timeout"])?.seconds("timeout"));
@@ -66,39 +67,43 @@ impl UserData for AgentSkin {
             }
         });
         add_clipboard(methods);
-        methods.add_async_method("resize", |lua, _, (width, height, options): (u32, u32, Option<Table>)| {
-            let call = AgentCall::new(&lua, "agent:resize");
-            let prepared = call.call.prepare(|| {
-                let options = Options::new("agent:resize", options, &["timeout"])?;
-                if [width, height].iter().any(|side| !(1..=MOST_SIDE).contains(side)) {
+        methods.add_async_method(
+            "resize",
+            |lua, this, (width, height, options): (u32, u32, Option<Table>)| {
+                let call = AgentCall::new(&lua, &this.0, "agent:resize");
+                let prepared = call.call.prepare(|| {
+                    let options = Options::new("agent:resize", options, &["timeout"])?;
+                    if [width, height].iter().any(|side| !(1..=MOST_SIDE).contains(side)) {
+                        let message =
+                            format!("agent:resize: sides are 1 to {MOST_SIDE}, got {width} and {height}");
+                        return Err(Failure::usage(message));
+                    }
+                    options.seconds("timeout")
+                });
+                async move {
+                    let timeout = prepared?;
+                    call.with(|agent| agent.resize(width, height))?;
+                    call.note(Body::ResizeSent { width, height });
+                    let Some(timeout) = timeout else { return Ok(()) };
+                    let answer = |event: &Event| match event.body {
+                        Body::AgentReplied { to: 2, is_done } => Some(is_done),
+                        _ => None,
+                    };
+                    if call.wait("the agent's answer", Some(timeout), answer).await? {
+                        return Ok(());
+                    }
                     let message =
-                        format!("agent:resize: sides are 1 to {MOST_SIDE}, got {width} and {height}");
-                    return Err(Failure::usage(message));
+                        format!("agent:resize: the guest's agent could not make it {width} x {height}");
+                    call.call.prepare(|| Err(Failure::new(FailureKind::Script, message)))
                 }
-                options.seconds("timeout")
-            });
-            async move {
-                let timeout = prepared?;
-                call.with(|agent| agent.resize(width, height))?;
-                call.note(Body::ResizeSent { width, height });
-                let Some(timeout) = timeout else { return Ok(()) };
-                let answer = |event: &Event| match event.body {
-                    Body::AgentReplied { to: 2, is_done } => Some(is_done),
-                    _ => None,
-                };
-                if call.wait("the agent's answer", Some(timeout), answer).await? {
-                    return Ok(());
-                }
-                let message = format!("agent:resize: the guest's agent could not make it {width} x {height}");
-                call.call.prepare(|| Err(Failure::new(FailureKind::Script, message)))
-            }
-        });
+            },
+        );
     }
 }
 
 fn add_clipboard<M: UserDataMethods<AgentSkin>>(methods: &mut M) {
-    methods.add_async_method("copy", |lua, _, (text, options): (mlua::LuaString, Option<Table>)| {
-        let call = AgentCall::new(&lua, "agent:copy");
+    methods.add_async_method("copy", |lua, this, (text, options): (mlua::LuaString, Option<Table>)| {
+        let call = AgentCall::new(&lua, &this.0, "agent:copy");
         let prepared = call.call.prepare(|| {
             let options = Options::new("agent:copy", options, &["selection"])?;
             let selection = selection_of(&call, &options)?;
@@ -123,8 +128,8 @@ fn add_clipboard<M: UserDataMethods<AgentSkin>>(methods: &mut M) {
             Ok(())
         }
     });
-    methods.add_async_method("wait_for_taken", |lua, _, options: Option<Table>| {
-        let call = AgentCall::new(&lua, "agent:wait_for_taken");
+    methods.add_async_method("wait_for_taken", |lua, this, options: Option<Table>| {
+        let call = AgentCall::new(&lua, &this.0, "agent:wait_for_taken");
         let prepared = call.call.prepare(|| {
             let options = Options::new("agent:wait_for_taken", options, &["selection", "timeout"])?;
             Ok((selection_of(&call, &options)?, options.seconds("timeout")?))
@@ -138,8 +143,8 @@ fn add_clipboard<M: UserDataMethods<AgentSkin>>(methods: &mut M) {
             .await
         }
     });
-    methods.add_method("clipboard", |lua, _, options: Option<Table>| {
-        let call = AgentCall::new(lua, "agent:clipboard");
+    methods.add_method("clipboard", |lua, this, options: Option<Table>| {
+        let call = AgentCall::new(lua, &this.0, "agent:clipboard");
         let selection = call
             .call
             .prepare(|| selection_of(&call, &Options::new("agent:clipboard", options, &["selection"])?))?;
@@ -147,8 +152,8 @@ fn add_clipboard<M: UserDataMethods<AgentSkin>>(methods: &mut M) {
         let Some(kinds) = offers.remove(&selection) else { return Ok(Value::Nil) };
         from_json(lua, &json!(kinds.iter().map(ToString::to_string).collect::<Vec<_>>()))
     });
-    methods.add_async_method("paste", |lua, _, options: Option<Table>| {
-        let call = AgentCall::new(&lua, "agent:paste");
+    methods.add_async_method("paste", |lua, this, options: Option<Table>| {
+        let call = AgentCall::new(&lua, &this.0, "agent:paste");
         let prepared = call.call.prepare(|| {
             let options = Options::new("agent:paste", options, &["selection", "timeout"])?;
             Ok((selection_of(&call, &options)?, options.seconds("timeout")?))
@@ -218,8 +223,8 @@ struct AgentCall {
 }
 
 impl AgentCall {
-    fn new(lua: &Lua, name: &'static str) -> Self {
-        Self { call: ConsoleCall::new(lua, Capability::Agent, name) }
+    fn new(lua: &Lua, machine: &Arc<Machine>, name: &str) -> Self {
+        Self { call: ConsoleCall::new(lua, machine, Capability::Agent, name) }
     }
 
     /// Has the agent do something.
@@ -227,7 +232,7 @@ impl AgentCall {
         let console = self.call.console()?;
         self.call.prepare(|| {
             let Some(agent) = console.agent() else {
-                return Err(self.call.context.lacking(self.call.name, Capability::Agent));
+                return Err(self.call.machine.lacking(&self.call.name, Capability::Agent));
             };
             act(agent).map_err(|error| {
                 let failure = Failure::new(FailureKind::Script, format!("{}: {error}", self.call.name));
@@ -242,7 +247,7 @@ impl AgentCall {
     }
 
     fn note(&self, body: Body) {
-        self.call.context.journal.append(Source::Agent, body);
+        self.call.machine.journal.append(Source::Agent, body);
     }
 
     async fn wait<T>(
@@ -254,14 +259,14 @@ impl AgentCall {
         // Whether there is such a way at all.
         self.with(|_| Ok(()))?;
         let wait = Wait {
-            call: self.call.name,
+            call: self.call.name.clone(),
             wanted: wanted.to_owned(),
             source: Source::Agent,
             timeout,
             place: self.call.place.clone(),
             seen: &agent_seen,
         };
-        wait.run(&self.call.context, accept).await
+        wait.run(&self.call.context, &self.call.machine, accept).await
     }
 }
 

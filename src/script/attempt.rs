@@ -4,18 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future;
 use mlua::MultiValue;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
+use super::always::Checks;
 use super::context::{Context, Scope, machine_end};
+use super::defer::{self, Deferred};
 use super::failure::{Failure, FailureKind, Place};
+use super::machine::{Lanes, Machine};
 use super::sandbox::{Sandbox, StopFlag};
 use super::scenario::{Scenario, Script, declare};
-use super::test::{Params, Run, Tasks, TestSkin, call, within_deadline};
+use super::test::{Number, Params, Run, Tasks, TestSkin, call, within_deadline};
 use crate::journal::Journal;
-use crate::lane::handle::{EndClass, LaneHandle};
+use crate::lane::handle::EndClass;
 
 /// What an attempt needs.
 pub struct AttemptOptions {
@@ -25,11 +29,13 @@ pub struct AttemptOptions {
     pub scenario: Scenario,
     /// Where everything is noted.
     pub journal: Journal,
-    /// The machine.
-    pub lane: LaneHandle,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// The machine, or machines.
+    pub lanes: Lanes,
     /// Where screenshots and attachments go.
     pub folder: PathBuf,
-    /// `t.params`, an object.
+    /// What the command line says of `t.params`, an object; it wins over what the scenario's case says.
     pub params: serde_json::Value,
     /// Ends the attempt from outside.
     pub cancel: CancellationToken,
@@ -45,28 +51,34 @@ pub enum Outcome {
 }
 
 /// Runs one attempt to its end, which is at the latest a few seconds after the scenario's timeout, whatever the
-/// script does.
+/// script does; what the script has put off to its end comes on top, each part with a limit of its own.
 pub async fn run_attempt(options: AttemptOptions) -> Outcome {
     let stop = StopFlag::default();
     let timeout = options.scenario.timeout;
-    let hard_limit = timeout + STUCK_GRACE;
+    let began = Instant::now();
     let scope = Scope {
         steps: Vec::new(),
-        deadline: Instant::now() + timeout,
+        deadline: began + timeout,
         deadline_name: format!("the scenario ({:.1} s)", timeout.as_secs_f64()),
         tentative: false,
+        quiet: false,
     };
-    let (journal, lane, folder) = (options.journal.clone(), options.lane.clone(), options.folder.clone());
-    let context = Arc::new(Context::new(journal, lane, folder, scope));
-    let cancel = options.cancel.clone();
-    let place = options.scenario.place.clone();
+    let AttemptOptions { script, scenario, journal, attempt: number, lanes, folder, params, cancel } =
+        options;
+    let machines = Machine::all(lanes, &journal);
+    let context = Arc::new(Context::new(journal, machines, folder, scope));
+    let place = scenario.place.clone();
+    let first = Patience { until: began + timeout + STUCK_GRACE, is_ending: false };
+    let (patience, watched) = watch::channel(first);
     let (done, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let thread = {
-        let (stop, context) = (stop.clone(), Arc::clone(&context));
+        let (stop, context, cancel) = (stop.clone(), Arc::clone(&context), cancel.clone());
+        let patience = patience.clone();
         std::thread::Builder::new().name("scenario".to_owned()).spawn(move || {
             let local = LocalSet::new();
-            let result = runtime.block_on(local.run_until(attempt(options, context, &stop)));
+            let part = Part { script, scenario, number, params, cancel, patience };
+            let result = runtime.block_on(local.run_until(attempt(part, context, &stop)));
             // Nobody listens any more when the watchdog gave up on this thread.
             let _ = done.send(result);
         })
@@ -76,10 +88,6 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
             Failure::new(FailureKind::LaneLost, format!("cannot start a thread for the scenario: {error}"));
         return Outcome::Failed(Box::new(failure), 1);
     }
-    let cancelled = async {
-        cancel.cancelled().await;
-        tokio::time::sleep(STUCK_GRACE).await;
-    };
     let stuck = tokio::select! {
         outcome = outcome => match outcome {
             Ok(outcome) => return outcome,
@@ -90,8 +98,7 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
                 return Outcome::Failed(Box::new(failure), 1);
             }
         },
-        () = tokio::time::sleep(hard_limit) => "the script is stuck inside a single call and was abandoned",
-        () = cancelled => "the script did not stop when it was cancelled and was abandoned",
+        why = stuck(watched, &patience, &cancel) => why,
     };
     stop.set();
     let mut failure = Failure::new(FailureKind::Timeout, stuck)
@@ -101,9 +108,62 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
     Outcome::Failed(Box::new(failure), 1)
 }
 
-async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag) -> Outcome {
+/// Resolves when the script's thread is past all limits.
+async fn stuck(
+    mut watched: watch::Receiver<Patience>,
+    patience: &watch::Sender<Patience>,
+    cancel: &CancellationToken,
+) -> &'static str {
+    let mut was_cancelled = false;
+    loop {
+        let limit = watched.borrow_and_update().until;
+        tokio::select! {
+            // The sender lives in our caller.
+            _ = watched.changed() => {}
+            () = tokio::time::sleep_until(limit.into()) => {
+                return match was_cancelled {
+                    true => "the script did not stop when it was cancelled and was abandoned",
+                    false => "the script is stuck inside a single call and was abandoned",
+                };
+            }
+            () = cancel.cancelled(), if !was_cancelled => {
+                was_cancelled = true;
+                let soon = Instant::now() + STUCK_GRACE;
+                // What the script has put off to its end has limits of its own.
+                patience.send_if_modified(|patience| {
+                    let is_sooner = soon < patience.until && !patience.is_ending;
+                    if is_sooner {
+                        patience.until = soon;
+                    }
+                    is_sooner
+                });
+            }
+        }
+    }
+}
+
+/// Until when the script's thread is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) until: Instant,
+    /// Whether the body of the scenario is over.
+    pub(super) is_ending: bool,
+}
+
+/// What the script's own thread gets.
+struct Part {
+    script: Script,
+    scenario: Scenario,
+    /// Which try this is, from 1.
+    number: u32,
+    params: serde_json::Value,
+    cancel: CancellationToken,
+    patience: watch::Sender<Patience>,
+}
+
+async fn attempt(part: Part, context: Arc<Context>, stop: &StopFlag) -> Outcome {
     let scope = context.scope.clone();
-    let AttemptOptions { script, scenario, params, cancel, .. } = options;
+    let Part { script, scenario, number, params, cancel, patience } = part;
     let sandbox = {
         let context = Arc::clone(&context);
         Sandbox::new(stop, move || context.fatal())
@@ -114,24 +174,23 @@ async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag
     };
     let lua = sandbox.lua.clone();
     lua.set_app_data(Arc::clone(&context));
-    lua.set_app_data(Params(params));
+    lua.set_app_data(Number(number));
+    lua.set_app_data(Params(params_of(&scenario, params)));
     lua.set_app_data(Run(sandbox.run.clone()));
     lua.set_app_data(Tasks::default());
+    lua.set_app_data(Checks::default());
+    lua.set_app_data(Deferred::default());
 
     let body = async {
         let declared = declare(&sandbox, &script)?;
-        let (_, function) = declared.get(scenario.index).ok_or_else(|| {
+        let declared = declared.get(scenario.index).ok_or_else(|| {
             mlua::Error::external(Failure::new(
                 FailureKind::Script,
                 "the script declares other scenarios than before",
             ))
         })?;
-        call(
-            &lua,
-            function,
-            MultiValue::from_iter([lua.create_userdata(TestSkin).map(mlua::Value::UserData)?]),
-        )
-        .await
+        let test = lua.create_userdata(TestSkin).map(mlua::Value::UserData)?;
+        call(&lua, &declared.body, MultiValue::from_iter([test])).await
     };
     let expired = Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
         .at(Some(scenario.place.clone()))
@@ -140,23 +199,46 @@ async fn attempt(options: AttemptOptions, context: Arc<Context>, stop: &StopFlag
     let watched = within_deadline(&context, scope, expired, body);
     let result = tokio::select! {
         biased;
+        error = context.ended() => Err(error),
         result = watched => result.map(|_| ()),
         () = cancel.cancelled() => {
             Err(context.raise(Failure::new(FailureKind::Cancelled, "the run was cancelled").at(Some(scenario.place.clone()))))
         }
     };
-    let result = match result {
-        Ok(()) => {
-            let tasks = lua.remove_app_data::<Tasks>().unwrap_or_default();
-            tasks.unjoined_failure().await.map_or(Ok(()), |failure| Err(mlua::Error::external(failure)))
-        }
-        failed => failed,
+    let tasks = lua.remove_app_data::<Tasks>().unwrap_or_default();
+    lua.set_app_data(Tasks::default());
+    let unjoined = tasks.end().await;
+    let result = result.and_then(|()| unjoined.map_or(Ok(()), |failure| Err(mlua::Error::external(failure))));
+    let holds = result.is_ok() && context.fatal().is_none();
+    let violated = lua.app_data_ref::<Checks>().and_then(|checks| checks.finish(&context, holds));
+    let result = result.and(violated.map_or(Ok(()), |failure| Err(mlua::Error::external(failure))));
+    let (failure, count) = match judge(&context, result, declared_at).await {
+        Some((failure, count)) => (Some(failure), count),
+        None => (None, 0),
     };
-    judge(&context, result, declared_at).await
+    let late = defer::run(&lua, &context, &patience).await;
+    let count = count + late.len();
+    // A scenario that does not apply here has promised to leave nothing behind all the same.
+    let failure = failure.filter(|failure| failure.kind != FailureKind::Skip || late.is_empty());
+    match failure.or_else(|| late.into_iter().next()) {
+        None => Outcome::Passed,
+        Some(failure) => Outcome::Failed(Box::new(failure), count),
+    }
 }
 
-/// What a finished script amounts to. A fatal failure outlives any `pcall`; a missed expectation too.
-async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) -> Outcome {
+/// What the case brings, and over it what the command line says.
+fn params_of(scenario: &Scenario, given: serde_json::Value) -> serde_json::Value {
+    let Some(case) = &scenario.case else { return given };
+    let mut params = case.params.clone();
+    if let serde_json::Value::Object(given) = given {
+        params.extend(given);
+    }
+    params.into()
+}
+
+/// What a finished script amounts to: why it did not hold, and how many expectations did not. A fatal failure outlives any
+/// `pcall`; a missed expectation too.
+async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) -> Option<(Failure, usize)> {
     let (missed, count) = context.missed();
     let raised = result.err().map(|error| Failure::from_lua(&error));
     let failure = match (context.fatal(), raised) {
@@ -164,14 +246,17 @@ async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) 
         (Some(fatal), Some(raised)) if fatal.message == raised.message => Some(raised),
         (fatal, raised) => fatal.or(raised),
     };
-    let failure = merged(failure, missed).or_else(|| lost(&context.lane));
-    let Some(failure) = failure else { return Outcome::Passed };
+    let lost = || context.machines().iter().find_map(|machine| lost(machine));
+    let failure = merged(failure, missed).or_else(lost);
     // Out of memory there is no stack to ask.
-    let mut failure = failure.at(Some(declared_at));
+    let mut failure = failure?.at(Some(declared_at));
     if failure.kind == FailureKind::MachineEnded || failure.kind == FailureKind::LaneLost {
         // The lane says why within moments; a closed console alone is a poor explanation.
-        let mut ended = context.lane.ended.clone();
-        if let Ok(end) = tokio::time::timeout(END_GRACE, machine_end(&mut ended)).await
+        let ends = context.machines().iter().map(|machine| {
+            let mut ended = machine.lane.ended.clone();
+            Box::pin(async move { machine_end(&mut ended).await })
+        });
+        if let Ok((end, ..)) = tokio::time::timeout(END_GRACE, future::select_all(ends)).await
             && !end.class.by_guest()
             && failure.kind == FailureKind::LaneLost
             && !failure.message.contains(&end.how)
@@ -182,14 +267,18 @@ async fn judge(context: &Context, result: mlua::Result<()>, declared_at: Place) 
     if failure.screenshot.is_none() && failure.kind != FailureKind::Skip {
         failure.screenshot = context.screenshot_if_possible("failure").await;
     }
-    Outcome::Failed(Box::new(failure), count.max(1))
+    Some((failure, count.max(1)))
 }
 
 /// A script that did not look at the machine any more has not seen that the host took it away.
-fn lost(lane: &LaneHandle) -> Option<Failure> {
-    let ended = lane.ended.borrow();
+fn lost(machine: &Machine) -> Option<Failure> {
+    let ended = machine.lane.ended.borrow();
     let end = ended.as_ref().filter(|end| end.class == EndClass::Host)?;
-    let message = format!("the machine was gone before the scenario had ended: {}", end.how);
+    let which = match &machine.role {
+        Some(role) => format!("the machine of lane `{role}`"),
+        None => "the machine".to_owned(),
+    };
+    let message = format!("{which} was gone before the scenario had ended: {}", end.how);
     Some(Failure::new(FailureKind::LaneLost, message))
 }
 
@@ -210,5 +299,5 @@ fn merged(raised: Option<Failure>, missed: Option<Failure>) -> Option<Failure> {
 }
 
 /// How long after its timeout a script that cannot even be stopped is waited for.
-const STUCK_GRACE: Duration = Duration::from_secs(5);
+pub(super) const STUCK_GRACE: Duration = Duration::from_secs(5);
 const END_GRACE: Duration = Duration::from_secs(3);

@@ -6,21 +6,24 @@ use mlua::Lua;
 
 use super::context::{Context, caller, machine_ended};
 use super::failure::{Failure, FailureKind, Place};
+use super::machine::Machine;
 use crate::console::{Console, ConsoleError};
 use crate::lane::handle::Capability;
 
 /// One call of `t.keyboard` or `t.mouse`.
 pub(super) struct ConsoleCall {
     pub(super) context: Arc<Context>,
+    pub(super) machine: Arc<Machine>,
     /// E.g. `keyboard:press`.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     needs: Capability,
     pub(super) place: Option<Place>,
 }
 
 impl ConsoleCall {
-    pub(super) fn new(lua: &Lua, needs: Capability, name: &'static str) -> Self {
-        Self { context: Context::of(lua), name, needs, place: caller(lua) }
+    pub(super) fn new(lua: &Lua, machine: &Arc<Machine>, needs: Capability, name: &str) -> Self {
+        let (context, machine) = (Context::of(lua), Arc::clone(machine));
+        Self { name: machine.call(name), context, machine, needs, place: caller(lua) }
     }
 
     pub(super) fn prepare<T>(&self, prepare: impl FnOnce() -> Result<T, Failure>) -> mlua::Result<T> {
@@ -29,8 +32,8 @@ impl ConsoleCall {
 
     pub(super) fn console(&self) -> mlua::Result<Arc<dyn Console>> {
         self.prepare(|| {
-            self.context.require(self.name, self.needs)?;
-            self.context.console(self.name)
+            self.machine.require(&self.name, self.needs)?;
+            self.machine.console(&self.name)
         })
     }
 
@@ -43,7 +46,7 @@ impl ConsoleCall {
                     return self.context.raise(failure.at(self.place.clone()));
                 }
             };
-            let failure = match &*self.context.lane.ended.borrow() {
+            let failure = match &*self.machine.lane.ended.borrow() {
                 Some(end) => machine_ended(end, &format!("{}: the machine has ended", self.name), ""),
                 None => Failure::new(
                     FailureKind::LaneLost,

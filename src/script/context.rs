@@ -1,17 +1,20 @@
-//! What all bindings of one attempt share: the journal and its cursors, the lane, the deadlines, the failures.
+//! What all bindings of one attempt share: the journal, the machines, the deadlines, the failures.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future;
 use mlua::Lua;
+use tokio::sync::Notify;
 
 use super::failure::{Failure, FailureKind, Place};
-use crate::console::layout::{self, Layout};
-use crate::console::{Console, Screenshot};
+use super::machine::Machine;
+use crate::console::Screenshot;
 use crate::journal::{Body, Cursor, Event, Journal, Source};
-use crate::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
+use crate::lane::handle::{EndClass, LaneEnd};
+use crate::lane::speed::{CpuTime, SpeedProbe, host_load};
 
 tokio::task_local! {
     /// Where the running part of the script stands. Whatever a step starts inherits the step's scope.
@@ -27,6 +30,8 @@ pub(super) struct Scope {
     pub(super) deadline_name: String,
     /// Whether misses are tried again, as in `t:eventually`, rather than verdicts.
     pub(super) tentative: bool,
+    /// Whether nobody wants to read what held, as in a check that is asked again and again.
+    pub(super) quiet: bool,
 }
 
 impl Scope {
@@ -39,17 +44,13 @@ impl Scope {
     pub(super) fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         SCOPE.scope(self, future)
     }
-
-    /// Whether misses are tried again rather than verdicts.
-    pub(super) fn is_tentative() -> bool {
-        SCOPE.try_with(|scope| scope.tentative).unwrap_or(false)
-    }
 }
 
 /// Shared by all bindings of an attempt; lives in the Lua state as app data.
 pub(super) struct Context {
     pub(super) journal: Journal,
-    pub(super) lane: LaneHandle,
+    /// INVARIANT: at least one.
+    machines: Vec<Arc<Machine>>,
     pub(super) folder: PathBuf,
     pub(super) scope: Scope,
     waits: AtomicU32,
@@ -58,28 +59,23 @@ pub(super) struct Context {
     /// Bytes that the script may still log.
     log_left: AtomicUsize,
     state: Mutex<State>,
+    /// Told when a task beside the script's body ends the attempt.
+    ended: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    cursors: [Cursor; Source::ALL.len()],
-    /// What the machine said up to here was said before it was put back or reset.
-    machine_since: Cursor,
-    /// The line that paused the machine.
-    paused_at: Option<Place>,
-    /// What the guest takes its keyboard for; none: the US one.
-    layout: Option<&'static Layout>,
     /// Expectations that did not hold, in order.
     missed: Vec<Failure>,
-    /// Set once: nothing of the script goes on after it.
+    /// Once set, nothing of the script goes on.
     fatal: Option<Failure>,
 }
 
 impl Context {
-    pub(super) fn new(journal: Journal, lane: LaneHandle, folder: PathBuf, scope: Scope) -> Self {
+    pub(super) fn new(journal: Journal, machines: Vec<Arc<Machine>>, folder: PathBuf, scope: Scope) -> Self {
         Self {
             journal,
-            lane,
+            machines,
             folder,
             scope,
             waits: AtomicU32::new(0),
@@ -87,7 +83,13 @@ impl Context {
             attachments: AtomicU32::new(0),
             log_left: AtomicUsize::new(LOG_LIMIT),
             state: Mutex::default(),
+            ended: Notify::new(),
         }
+    }
+
+    /// The machines, in the order of their roles.
+    pub(super) fn machines(&self) -> &[Arc<Machine>] {
+        &self.machines
     }
 
     /// The context of the state that a binding was called from.
@@ -99,77 +101,6 @@ impl Context {
     /// The scope of the caller, or that of the whole scenario.
     pub(super) fn current_scope(&self) -> Scope {
         Scope::current().unwrap_or_else(|| self.scope.clone())
-    }
-
-    /// The console, or why there is none.
-    pub(super) fn console(&self, call: &str) -> Result<Arc<dyn Console>, Failure> {
-        self.lane.console.clone().ok_or_else(|| {
-            Failure::usage(format!("{call}: lane \"{}\" has no console", self.lane.name))
-                .hint("name what the scenario needs: `needs = { \"keyboard\", \"screen\" }`")
-        })
-    }
-
-    /// Refuses a call that the lane cannot serve.
-    pub(super) fn require(&self, call: &str, capability: Capability) -> Result<(), Failure> {
-        if self.lane.capabilities.contains(&capability) {
-            return Ok(());
-        }
-        Err(self.lacking(call, capability))
-    }
-
-    /// The failure of a call that the lane cannot serve.
-    pub(super) fn lacking(&self, call: &str, capability: Capability) -> Failure {
-        Failure::usage(format!("{call}: lane \"{}\" has no {capability}", self.lane.name)).hint(format!(
-            "add \"{capability}\" to the scenario's `needs`, so that it is skipped on such a lane"
-        ))
-    }
-
-    pub(super) fn cursor(&self, source: Source) -> Cursor {
-        self.state().cursors[source as usize]
-    }
-
-    pub(super) fn set_cursor(&self, source: Source, cursor: Cursor) {
-        self.state().cursors[source as usize] = cursor;
-    }
-
-    /// Lets all that the machine said up to `cursor` lie behind: it was put back, or began anew.
-    pub(super) fn begin_anew(&self, cursor: Cursor) {
-        let mut state = self.state();
-        for source in [Source::Qmp, Source::Serial, Source::Screen, Source::Digest, Source::Agent] {
-            state.cursors[source as usize] = cursor;
-        }
-        state.machine_since = cursor;
-    }
-
-    /// Up to where the machine's words are of an earlier life.
-    pub(super) fn machine_since(&self) -> Cursor {
-        self.state().machine_since
-    }
-
-    /// Notes which line paused the machine, or that it runs.
-    pub(super) fn set_paused_at(&self, place: Option<Place>) {
-        self.state().paused_at = place;
-    }
-
-    /// What the guest takes its keyboard for.
-    pub(super) fn layout(&self) -> &'static Layout {
-        self.state().layout.unwrap_or(&layout::US)
-    }
-
-    pub(super) fn set_layout(&self, layout: &'static Layout) {
-        self.state().layout = Some(layout);
-    }
-
-    /// What to say about a wait that expired on a machine which the script had paused.
-    fn paused_hint(&self) -> Option<String> {
-        let place = self.state().paused_at.clone()?;
-        Some(format!("the machine is paused since line {}; `t.lane:resume()` lets it go on", place.line))
-    }
-
-    /// What to say about a wait that expired on a machine on which things go wrong on purpose.
-    fn faults_hint(&self) -> Option<String> {
-        let faults = self.lane.faults.as_ref()?.summary()?;
-        Some(format!("faults were injected: {faults}"))
     }
 
     /// The failure that ends the attempt, if there is one.
@@ -188,6 +119,30 @@ impl Context {
         (state.missed.first().cloned(), state.missed.len())
     }
 
+    /// The expectations that did not hold after the first `count`.
+    pub(super) fn missed_after(&self, count: usize) -> Vec<Failure> {
+        self.state().missed.get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// Ends the attempt from beside the script's body, whatever that waits for.
+    pub(super) fn end_with(&self, failure: Failure) {
+        let _ = self.raise(failure);
+        self.ended.notify_one();
+    }
+
+    /// Resolves when the attempt was ended from beside the script's body.
+    pub(super) async fn ended(&self) -> mlua::Error {
+        self.ended.notified().await;
+        let failure =
+            self.fatal().unwrap_or_else(|| Failure::new(FailureKind::Cancelled, "the script was stopped"));
+        mlua::Error::external(failure)
+    }
+
+    /// Lets the script go on after a fatal failure, for what it has put off to its end.
+    pub(super) fn forget_fatal(&self) {
+        self.state().fatal = None;
+    }
+
     /// Turns a failure into the error a script sees; a fatal one also ends the attempt.
     pub(super) fn raise(&self, mut failure: Failure) -> mlua::Error {
         if failure.steps.is_empty() {
@@ -203,13 +158,14 @@ impl Context {
     /// `Ok(None)`: there is no screen. One that is not fetched within `patience` is shown as it was.
     async fn screenshot(
         &self,
+        machine: &Machine,
         name: &str,
         patience: Duration,
     ) -> std::io::Result<Option<(PathBuf, u32, u32)>> {
-        let Some(console) = self.lane.console.as_deref() else { return Ok(None) };
+        let Some(console) = machine.lane.console.as_deref() else { return Ok(None) };
         let _ = tokio::time::timeout(patience, console.refreshed()).await;
         match Screenshot::take(console) {
-            Some(shot) => self.save_screenshot(name, shot).await.map(Some),
+            Some(shot) => self.save_screenshot(machine, name, shot).await.map(Some),
             None => Ok(None),
         }
     }
@@ -217,11 +173,15 @@ impl Context {
     /// The same for a picture that was taken already.
     pub(super) async fn save_screenshot(
         &self,
+        machine: &Machine,
         name: &str,
         shot: Screenshot,
     ) -> std::io::Result<(PathBuf, u32, u32)> {
         let number = self.shots.fetch_add(1, Ordering::Relaxed) + 1;
-        let path = PathBuf::from("screenshots").join(format!("{number:02}-{}.png", file_name(name)));
+        let path = PathBuf::from("screenshots").join(match &machine.role {
+            Some(role) => format!("{number:02}-{role}-{}.png", file_name(name)),
+            None => format!("{number:02}-{}.png", file_name(name)),
+        });
         let target = self.folder.join(&path);
         let (width, height) = (shot.width, shot.height);
         tokio::task::spawn_blocking(move || {
@@ -230,17 +190,19 @@ impl Context {
         })
         .await??;
         let body = Body::Screenshot { path: path.display().to_string(), width, height };
-        self.journal.append(Source::Screen, body);
+        machine.journal.append(Source::Screen, body);
         Ok((path, width, height))
     }
 
-    /// A screenshot that must not change the outcome: what went wrong with it is only logged.
+    /// A screenshot of each machine that must not change the outcome: what went wrong with it is only logged. Returns
+    /// the first.
     pub(super) async fn screenshot_if_possible(&self, name: &str) -> Option<PathBuf> {
-        self.screenshot_within(name, PATIENCE).await
+        let shots = self.machines.iter().map(|machine| self.screenshot_within(machine, name, PATIENCE));
+        future::join_all(shots).await.into_iter().flatten().next()
     }
 
-    async fn screenshot_within(&self, name: &str, patience: Duration) -> Option<PathBuf> {
-        match self.screenshot(name, patience).await {
+    async fn screenshot_within(&self, machine: &Machine, name: &str, patience: Duration) -> Option<PathBuf> {
+        match self.screenshot(machine, name, patience).await {
             Ok(shot) => shot.map(|(path, ..)| path),
             Err(error) => {
                 tracing::warn!(%error, "screenshot not saved");
@@ -251,17 +213,31 @@ impl Context {
 
     /// Notes what the script says, as long as it does not say too much: the journal is kept in memory.
     pub(super) fn log(&self, message: String) {
+        if let Some(message) = self.sayable(message) {
+            self.journal.append(Source::Script, Body::Log { message });
+        }
+    }
+
+    /// The same for what somebody should look at.
+    pub(super) fn warn(&self, message: String, place: Option<&Place>) {
+        if let Some(message) = self.sayable(message) {
+            let line = place.map_or(0, |place| place.line);
+            self.journal.append(Source::Script, Body::Warning { message, line });
+        }
+    }
+
+    fn sayable(&self, message: String) -> Option<String> {
         let size = message.len().max(LOG_LINE_BYTES);
         let take = |left: usize| left.checked_sub(size);
-        let message = match self.log_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => message,
-            Err(0) => return,
+        match self.log_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Some(message),
+            Err(0) => None,
             Err(_) => {
                 self.log_left.store(0, Ordering::Relaxed);
-                format!("the script logged more than {} MiB; nothing more of it is kept", LOG_LIMIT >> 20)
+                let limit = LOG_LIMIT >> 20;
+                Some(format!("the script logged more than {limit} MiB; nothing more of it is kept"))
             }
-        };
-        self.journal.append(Source::Script, Body::Log { message });
+        }
     }
 
     /// Writes an attachment and returns its path relative to the attempt's folder.
@@ -280,10 +256,10 @@ impl Context {
     }
 }
 
-/// A question to one stream of the journal, with everything that is needed to explain that it got no answer.
+/// A question to one stream of a machine, with everything that is needed to explain that it got no answer.
 pub(super) struct Wait<'a> {
     /// The call, e.g. `digest:wait_for`.
-    pub(super) call: &'static str,
+    pub(super) call: String,
     /// What is waited for, readable.
     pub(super) wanted: String,
     /// The stream.
@@ -302,98 +278,146 @@ impl Wait<'_> {
     pub(super) async fn run<T>(
         self,
         context: &Context,
+        machine: &Machine,
         mut accept: impl FnMut(&Event) -> Option<T>,
     ) -> mlua::Result<T> {
-        let scope = context.current_scope();
-        let began = Instant::now();
-        let (deadline, inherited) = match self.timeout {
-            Some(own) if began + own < scope.deadline => (began + own, false),
-            _ => (scope.deadline, true),
+        let source = self.source;
+        let question = async {
+            let mut cursor = machine.cursor(source);
+            let mut answer = None;
+            let take = |event: &Event| {
+                answer = accept(event);
+                answer.is_some()
+            };
+            let event = machine.journal.next_match(source, &mut cursor, take).await;
+            (answer.expect("the journal stops only at an event that was taken"), Some(event.seq))
         };
-        let wait = context.waits.fetch_add(1, Ordering::Relaxed) + 1;
-        let limit = deadline.saturating_duration_since(began);
-        context.journal.append(
-            Source::Script,
-            Body::WaitBegan {
-                wait,
-                call: self.call.to_owned(),
-                wanted: self.wanted.clone(),
-                timeout_s: limit.as_secs_f64(),
-                line: self.place.as_ref().map_or(0, |place| place.line),
-            },
-        );
-        let mut note =
-            WaitNote { journal: &context.journal, wait, began, outcome: "cancelled", matched: None };
-
-        let from = context.cursor(self.source);
-        let mut cursor = from;
-        let mut answer = None;
-        let mut take = |event: &Event| {
-            answer = accept(event);
-            answer.is_some()
-        };
-        let mut ended = context.lane.ended.clone();
-        let outcome = tokio::select! {
-            biased;
-            event = context.journal.next_match(self.source, &mut cursor, &mut take) => Outcome::Matched(event.seq),
-            end = machine_end(&mut ended) => Outcome::Ended(end),
-            () = tokio::time::sleep_until(deadline.into()) => Outcome::Expired,
-        };
-        match outcome {
-            Outcome::Matched(seq) => {
-                note.outcome = "matched";
-                note.matched = Some(seq);
-                context.set_cursor(self.source, cursor);
-                Ok(answer.expect("the journal stops only at an event that was taken"))
-            }
-            Outcome::Ended(end) => {
-                note.outcome = "machine_ended";
-                drop(note);
-                Err(context.raise(self.machine_ended(context, from, &end)))
-            }
-            Outcome::Expired => {
-                note.outcome = "timeout";
-                drop(note);
-                Err(context.raise(self.expired(context, &scope, from, limit, inherited).await))
-            }
+        let (answer, seq) = self.until(context, machine, question).await?;
+        if let Some(seq) = seq {
+            machine.set_cursor(source, Cursor(seq));
         }
+        Ok(answer)
     }
 
-    fn machine_ended(&self, context: &Context, from: Cursor, end: &LaneEnd) -> Failure {
-        let seen = (self.seen)(&context.journal.after(self.source, from));
-        machine_ended(
-            end,
-            &format!("{}: the machine ended while waiting for {}", self.call, self.wanted),
-            &seen,
-        )
-        .at(self.place.clone())
+    /// Waits for the answer to any question, which comes with the event that gave it if there is one.
+    pub(super) async fn until<T>(
+        self,
+        context: &Context,
+        machine: &Machine,
+        question: impl Future<Output = (T, Option<u64>)>,
+    ) -> mlua::Result<(T, Option<u64>)> {
+        let scope = context.current_scope();
+        let limit = Limit::new(&scope, self.timeout);
+        let mut note =
+            context.wait_begins(Some(machine), &self.call, &self.wanted, &limit, self.place.as_ref());
+        let from = machine.cursor(self.source);
+        let mut ended = machine.lane.ended.clone();
+        tokio::select! {
+            biased;
+            (answer, seq) = question => {
+                note.end("matched", seq);
+                Ok((answer, seq))
+            }
+            end = machine_end(&mut ended) => {
+                note.end("machine_ended", None);
+                let seen = (self.seen)(&machine.journal.after(self.source, from));
+                let what = format!("{}: the machine ended while waiting for {}", self.call, self.wanted);
+                Err(context.raise(machine_ended(&end, &what, &seen).at(self.place.clone())))
+            }
+            () = tokio::time::sleep_until(limit.deadline.into()) => {
+                note.end("timeout", None);
+                Err(context.raise(self.expired(context, machine, &scope, from, &limit).await))
+            }
+        }
     }
 
     async fn expired(
         &self,
         context: &Context,
+        machine: &Machine,
         scope: &Scope,
         from: Cursor,
-        limit: Duration,
-        inherited: bool,
+        limit: &Limit,
     ) -> Failure {
-        let seen = (self.seen)(&context.journal.after(self.source, from));
-        let limit = format!("{:.1} s", limit.as_secs_f64());
-        let within = match inherited {
-            true => format!("within the {limit} left of {}", scope.deadline_name),
-            false => format!("within {limit}"),
-        };
+        let seen = (self.seen)(&machine.journal.after(self.source, from));
+        let within = limit.within(scope);
         let message = format!("{}: no match for {} {within}\n{seen}", self.call, self.wanted);
         let mut failure = Failure::new(FailureKind::Timeout, message).at(self.place.clone());
         failure.steps.clone_from(&scope.steps);
-        failure.hint = context.paused_hint().or_else(|| context.faults_hint());
-        if inherited {
+        failure.hint = machine.hint();
+        if limit.is_inherited {
             failure = failure.fatal();
         }
         if !scope.tentative {
-            failure.screenshot = context.screenshot_within("timeout", LAST_PATIENCE).await;
+            failure.screenshot = context.screenshot_within(machine, "timeout", LAST_PATIENCE).await;
         }
         failure
+    }
+}
+
+/// Until when a wait goes on.
+pub(super) struct Limit {
+    pub(super) deadline: Instant,
+    /// Whether that is the step's deadline rather than the wait's own.
+    pub(super) is_inherited: bool,
+    length: Duration,
+}
+
+impl Limit {
+    pub(super) fn new(scope: &Scope, timeout: Option<Duration>) -> Self {
+        let began = Instant::now();
+        let (deadline, is_inherited) = match timeout {
+            Some(own) if began + own < scope.deadline => (began + own, false),
+            _ => (scope.deadline, true),
+        };
+        Self { deadline, is_inherited, length: deadline.saturating_duration_since(began) }
+    }
+
+    /// For messages: `within 2.0 s`.
+    pub(super) fn within(&self, scope: &Scope) -> String {
+        let limit = format!("{:.1} s", self.length.as_secs_f64());
+        match self.is_inherited {
+            true => format!("within the {limit} left of {}", scope.deadline_name),
+            false => format!("within {limit}"),
+        }
+    }
+}
+
+impl Context {
+    /// Notes that a wait begins. Without a machine it is about none in particular.
+    pub(super) fn wait_begins(
+        &self,
+        machine: Option<&Machine>,
+        call: &str,
+        wanted: &str,
+        limit: &Limit,
+        place: Option<&Place>,
+    ) -> WaitNote {
+        let wait = self.waits.fetch_add(1, Ordering::Relaxed) + 1;
+        let journal = machine.map_or(&self.journal, |machine| &machine.journal).clone();
+        journal.append(
+            Source::Script,
+            Body::WaitBegan {
+                wait,
+                call: call.to_owned(),
+                wanted: wanted.to_owned(),
+                timeout_s: limit.length.as_secs_f64(),
+                line: place.map_or(0, |place| place.line),
+            },
+        );
+        let only = match &*self.machines {
+            [only] => Some(&**only),
+            _ => None,
+        };
+        let speed = machine.or(only).and_then(|machine| machine.lane.speed.clone());
+        WaitNote {
+            journal,
+            wait,
+            began: Instant::now(),
+            load: host_load(),
+            cpu: speed.as_ref().and_then(SpeedProbe::sample),
+            speed,
+        }
     }
 }
 
@@ -401,33 +425,49 @@ impl Wait<'_> {
 const PATIENCE: Duration = Duration::from_secs(5);
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
-enum Outcome {
-    Matched(u64),
-    Ended(LaneEnd),
-    Expired,
-}
-
 /// Writes `wait_ended` however the wait ends, also when its future is dropped.
-struct WaitNote<'a> {
-    journal: &'a Journal,
+pub(super) struct WaitNote {
+    journal: Journal,
+    /// 0 when it has ended.
     wait: u32,
     began: Instant,
-    outcome: &'static str,
-    matched: Option<u64>,
+    load: Option<f64>,
+    speed: Option<SpeedProbe>,
+    cpu: Option<CpuTime>,
 }
 
-impl Drop for WaitNote<'_> {
-    fn drop(&mut self) {
+impl WaitNote {
+    /// Ends the wait, unless it has ended.
+    pub(super) fn end(&mut self, outcome: &'static str, matched: Option<u64>) {
+        if self.wait == 0 {
+            return;
+        }
+        let load = [self.load, host_load()];
+        let load = match load {
+            [Some(first), Some(last)] => Some(f64::midpoint(first, last)),
+            [first, last] => first.or(last),
+        };
+        let now = self.speed.as_ref().and_then(SpeedProbe::sample);
         let body = Body::WaitEnded {
-            wait: self.wait,
-            outcome: self.outcome.to_owned(),
-            matched: self.matched,
+            wait: std::mem::take(&mut self.wait),
+            outcome: outcome.to_owned(),
+            matched,
             took_ms: millis(self.began.elapsed()),
-            host_load: None,
-            lane_speed: None,
+            host_load: load.map(in_hundredths),
+            lane_speed: now.zip(self.cpu).and_then(|(now, then)| now.speed_since(then)).map(in_hundredths),
         };
         self.journal.append(Source::Script, body);
     }
+}
+
+impl Drop for WaitNote {
+    fn drop(&mut self) {
+        self.end("cancelled", None);
+    }
+}
+
+fn in_hundredths(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }
 
 /// The failure of something that needed a machine which is gone.

@@ -9,6 +9,7 @@ use mlua::{LuaSerdeExt as _, Table, UserData, UserDataMethods, Value};
 use super::console_call::ConsoleCall;
 use super::context::{Wait, millis};
 use super::failure::Failure;
+use super::machine::Machine;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use crate::console::layout::Layout;
@@ -18,7 +19,7 @@ use crate::lane::handle::Capability;
 use crate::near::nearest;
 
 /// `t.keyboard`.
-pub(super) struct KeyboardSkin;
+pub(super) struct KeyboardSkin(pub(super) Arc<Machine>);
 
 impl UserData for KeyboardSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -28,8 +29,8 @@ impl UserData for KeyboardSkin {
             &["press", "down", "up", "type", "paste", "layout", "leds", "set_leds", "wait_for_leds"],
         );
         add_leds(methods);
-        methods.add_async_method("press", |lua, _, (key, options): (Value, Option<Table>)| {
-            let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:press");
+        methods.add_async_method("press", |lua, this, (key, options): (Value, Option<Table>)| {
+            let call = ConsoleCall::new(&lua, &this.0, Capability::Keyboard, "keyboard:press");
             let prepared = call.prepare(|| {
                 let options = Options::new("keyboard:press", options, &["hold"])?;
                 Ok((chord(&call, &key)?, options.seconds("hold")?.unwrap_or(HOLD)))
@@ -44,8 +45,8 @@ impl UserData for KeyboardSkin {
                 call.done(typing::press(&*console, &codes, hold).await)
             }
         });
-        methods.add_async_method("down", |lua, _, key: Value| {
-            let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:down");
+        methods.add_async_method("down", |lua, this, key: Value| {
+            let call = ConsoleCall::new(&lua, &this.0, Capability::Keyboard, "keyboard:down");
             async move {
                 for code in call.prepare(|| chord(&call, &key))? {
                     key_sent(&call, code, code.name(), "down");
@@ -55,8 +56,8 @@ impl UserData for KeyboardSkin {
                 Ok(())
             }
         });
-        methods.add_async_method("up", |lua, _, key: Value| {
-            let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:up");
+        methods.add_async_method("up", |lua, this, key: Value| {
+            let call = ConsoleCall::new(&lua, &this.0, Capability::Keyboard, "keyboard:up");
             async move {
                 for code in call.prepare(|| chord(&call, &key))?.into_iter().rev() {
                     key_sent(&call, code, code.name(), "up");
@@ -69,15 +70,15 @@ impl UserData for KeyboardSkin {
         for (name, call_name) in [("type", "keyboard:type"), ("paste", "keyboard:paste")] {
             methods.add_async_method(
                 name,
-                move |lua, _, (text, options): (mlua::LuaString, Option<Table>)| {
-                    let call = ConsoleCall::new(&lua, Capability::Keyboard, call_name);
+                move |lua, this, (text, options): (mlua::LuaString, Option<Table>)| {
+                    let call = ConsoleCall::new(&lua, &this.0, Capability::Keyboard, call_name);
                     let prepared = call.prepare(|| {
                         let options = Options::new(call_name, options, &["char_delay"])?;
                         let text = text
                             .to_str()
                             .map_err(|_| Failure::usage(format!("{call_name}: the text is not UTF-8")))?;
                         let keys = call
-                            .context
+                            .machine
                             .layout()
                             .keys(&text)
                             .map_err(|error| Failure::usage(format!("{call_name}: {error}")))?;
@@ -96,15 +97,15 @@ impl UserData for KeyboardSkin {
                         let typed = typing::type_keys(&*call.console()?, &keys, delay).await;
                         if let Ok(chars) = typed {
                             let body = Body::TextTyped { chars, took_ms: millis(began.elapsed()) };
-                            call.context.journal.append(Source::Keyboard, body);
+                            call.machine.journal.append(Source::Keyboard, body);
                         }
                         call.done(typed)
                     }
                 },
             );
         }
-        methods.add_method("layout", |lua, _, name: Option<String>| {
-            let call = ConsoleCall::new(lua, Capability::Keyboard, "keyboard:layout");
+        methods.add_method("layout", |lua, this, name: Option<String>| {
+            let call = ConsoleCall::new(lua, &this.0, Capability::Keyboard, "keyboard:layout");
             if let Some(name) = name {
                 let layout = call.prepare(|| {
                     Layout::by_name(&name).ok_or_else(|| {
@@ -115,21 +116,21 @@ impl UserData for KeyboardSkin {
                             .hint(format!("layouts are {known}"))
                     })
                 })?;
-                call.context.set_layout(layout);
+                call.machine.set_layout(layout);
             }
-            Ok(call.context.layout().name)
+            Ok(call.machine.layout().name)
         });
     }
 }
 
 fn add_leds<M: UserDataMethods<KeyboardSkin>>(methods: &mut M) {
-    methods.add_method("leds", |lua, _, ()| {
-        let call = ConsoleCall::new(lua, Capability::Keyboard, "keyboard:leds");
+    methods.add_method("leds", |lua, this, ()| {
+        let call = ConsoleCall::new(lua, &this.0, Capability::Keyboard, "keyboard:leds");
         let lights = call.console()?.lock_lights();
         lights.map(|lights| lua.to_value(&lights)).transpose()
     });
-    methods.add_async_method("set_leds", |lua, _, options: Table| {
-        let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:set_leds");
+    methods.add_async_method("set_leds", |lua, this, options: Table| {
+        let call = ConsoleCall::new(&lua, &this.0, Capability::Keyboard, "keyboard:set_leds");
         let prepared = call.prepare(|| {
             let options = Options::new("keyboard:set_leds", Some(options), &["caps", "num", "scroll"])?;
             WantedLights::of(&options)
@@ -139,13 +140,13 @@ fn add_leds<M: UserDataMethods<KeyboardSkin>>(methods: &mut M) {
             let lights = wanted.over(console.lock_lights().unwrap_or_default());
             call.done(console.set_lock_lights(lights))?;
             let LockLights { caps, num, scroll } = lights;
-            call.context.journal.append(Source::Keyboard, Body::LedsSent { caps, num, scroll });
+            call.machine.journal.append(Source::Keyboard, Body::LedsSent { caps, num, scroll });
             console.flushed().await;
             Ok(())
         }
     });
-    methods.add_async_method("wait_for_leds", |lua, _, options: Table| {
-        let call = ConsoleCall::new(&lua, Capability::Keyboard, "keyboard:wait_for_leds");
+    methods.add_async_method("wait_for_leds", |lua, this, options: Table| {
+        let call = ConsoleCall::new(&lua, &this.0, Capability::Keyboard, "keyboard:wait_for_leds");
         let prepared = call.prepare(|| {
             let options =
                 Options::new("keyboard:wait_for_leds", Some(options), &["caps", "num", "scroll", "timeout"])?;
@@ -154,22 +155,25 @@ fn add_leds<M: UserDataMethods<KeyboardSkin>>(methods: &mut M) {
         async move {
             let (wanted, timeout) = prepared?;
             let console = call.console()?;
-            let journal = &call.context.journal;
-            let news = journal.after(Source::Keyboard, call.context.cursor(Source::Keyboard));
+            let journal = &call.machine.journal;
+            let news = journal.after(Source::Keyboard, call.machine.cursor(Source::Keyboard));
             let is_news = news.iter().filter_map(|event| lights_in(event)).any(|lights| wanted.are(lights));
             // Lights are a state: what was seen and taken before still holds.
             if !is_news && console.lock_lights().is_some_and(|lights| wanted.are(lights)) {
                 return Ok(());
             }
             let wait = Wait {
-                call: "keyboard:wait_for_leds",
+                call: call.name.clone(),
                 wanted: wanted.to_string(),
                 source: Source::Keyboard,
                 timeout,
                 place: call.place.clone(),
                 seen: &lights_seen,
             };
-            wait.run(&call.context, |event| lights_in(event).filter(|lights| wanted.are(*lights))).await?;
+            wait.run(&call.context, &call.machine, |event| {
+                lights_in(event).filter(|lights| wanted.are(*lights))
+            })
+            .await?;
             Ok(())
         }
     });
@@ -228,12 +232,12 @@ fn lights_seen(events: &[Arc<Event>]) -> String {
 
 fn key_sent(call: &ConsoleCall, code: Scancode, key: Option<String>, action: &str) {
     let body = Body::KeySent { code: code.0, key, action: action.to_owned() };
-    call.context.journal.append(Source::Keyboard, body);
+    call.machine.journal.append(Source::Keyboard, body);
 }
 
 /// `"enter"`, `"ctrl+alt+delete"`, or a make code as a number.
 fn chord(call: &ConsoleCall, key: &Value) -> Result<Vec<Scancode>, Failure> {
-    let (call, layout) = (call.name, call.context.layout());
+    let (call, layout) = (call.name.as_str(), call.machine.layout());
     match key {
         Value::String(names) => {
             let names = names.to_string_lossy();

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::{Lua, Table, UserData, UserDataMethods, Value};
+use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 use serde_json::{Map, Value as Json, json};
 
+use super::agent::AgentSkin;
 use super::context::{Context, Wait, caller, machine_end, machine_ended};
 use super::failure::{Failure, FailureKind, Place};
+use super::keyboard::KeyboardSkin;
+use super::machine::Machine;
 use super::members::refuse_unknown;
+use super::mouse::MouseSkin;
 use super::options::{Options, describe};
+use super::streams::{DigestSkin, ScreenSkin, SerialSkin};
 use super::values::{from_json, to_json};
 use crate::journal::{Body, Source};
 use crate::lane::control::{ControlError, MachineControl};
@@ -20,9 +25,18 @@ use crate::lane::sim::Faults;
 use crate::lane::snapshot::SnapshotError;
 
 /// `t.lane`.
-pub(super) struct LaneSkin;
+pub(super) struct LaneSkin(pub(super) Arc<Machine>);
 
 impl UserData for LaneSkin {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("keyboard", |_, lane| Ok(KeyboardSkin(Arc::clone(&lane.0))));
+        fields.add_field_method_get("mouse", |_, lane| Ok(MouseSkin(Arc::clone(&lane.0))));
+        fields.add_field_method_get("digest", |_, lane| Ok(DigestSkin(Arc::clone(&lane.0))));
+        fields.add_field_method_get("serial", |_, lane| Ok(SerialSkin(Arc::clone(&lane.0))));
+        fields.add_field_method_get("screen", |_, lane| Ok(ScreenSkin(Arc::clone(&lane.0))));
+        fields.add_field_method_get("agent", |_, lane| Ok(AgentSkin(Arc::clone(&lane.0))));
+    }
+
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         refuse_unknown(
             methods,
@@ -42,13 +56,18 @@ impl UserData for LaneSkin {
                 "inject",
                 "clear_faults",
                 "wait_for_shutdown",
+                "keyboard",
+                "mouse",
+                "digest",
+                "serial",
+                "screen",
+                "agent",
             ],
         );
-        methods.add_method("name", |lua, _, ()| Ok(Context::of(lua).lane.name.clone()));
+        methods.add_method("name", |_, this, ()| Ok(this.0.lane.name.clone()));
         methods.add_method("folder", |lua, _, ()| Ok(Context::of(lua).folder.display().to_string()));
-        methods.add_method("capabilities", |lua, _, ()| {
-            let mut names: Vec<&str> =
-                Context::of(lua).lane.capabilities.iter().map(|one| one.name()).collect();
+        methods.add_method("capabilities", |lua, this, ()| {
+            let mut names: Vec<&str> = this.0.lane.capabilities.iter().map(|one| one.name()).collect();
             names.sort_unstable();
             from_json(lua, &json!(names))
         });
@@ -56,29 +75,29 @@ impl UserData for LaneSkin {
         add_power(methods);
         add_snapshots(methods);
         add_faults(methods);
-        methods.add_async_method("qmp", |lua, _, (command, arguments): (String, Value)| {
-            let call = Call::new(&lua, "lane:qmp", Capability::Qmp);
+        methods.add_async_method("qmp", |lua, this, (command, arguments): (String, Value)| {
+            let call = Call::new(&lua, &this.0, "lane:qmp", Capability::Qmp);
             let arguments = call.prepared(arguments_of(&arguments));
             async move {
                 let arguments = arguments?;
                 let answer = call.run(async |control| control.qmp(&command, arguments).await).await?;
                 match &*command {
-                    "stop" => call.context.set_paused_at(call.place),
-                    "cont" => call.context.set_paused_at(None),
+                    "stop" => call.machine.set_paused_at(call.place),
+                    "cont" => call.machine.set_paused_at(None),
                     _ => {}
                 }
                 from_json(&lua, &answer)
             }
         });
-        methods.add_async_method("wait_for_shutdown", |lua, _, options: Option<Table>| {
+        methods.add_async_method("wait_for_shutdown", |lua, this, options: Option<Table>| {
             let place = caller(&lua);
-            let context = Context::of(&lua);
+            let (context, machine) = (Context::of(&lua), Arc::clone(&this.0));
             let timeout = Options::new("lane:wait_for_shutdown", options, &["timeout"])
                 .and_then(|options| options.seconds("timeout"))
                 .map_err(|failure| context.raise(failure.at(place.clone())));
             async move {
                 let wait = Wait {
-                    call: "lane:wait_for_shutdown",
+                    call: machine.call("lane:wait_for_shutdown"),
                     wanted: "the guest's power-off".to_owned(),
                     source: Source::Lane,
                     timeout: timeout?,
@@ -87,7 +106,7 @@ impl UserData for LaneSkin {
                 };
                 // The lane says its end in the journal after everything the machine said before.
                 let how = wait
-                    .run(&context, |event| match &event.body {
+                    .run(&context, &machine, |event| match &event.body {
                         Body::LaneEnded { how, by_guest } => Some((how.clone(), *by_guest)),
                         _ => None,
                     })
@@ -96,8 +115,8 @@ impl UserData for LaneSkin {
                     (_, true) => Ok(()),
                     (how, false) => {
                         let end = LaneEnd { class: EndClass::Host, how };
-                        let failure =
-                            machine_ended(&end, "lane:wait_for_shutdown: not ended by the guest", "");
+                        let call = machine.call("lane:wait_for_shutdown");
+                        let failure = machine_ended(&end, &format!("{call}: not ended by the guest"), "");
                         Err(context.raise(failure.at(place)))
                     }
                 }
@@ -107,69 +126,69 @@ impl UserData for LaneSkin {
 }
 
 fn add_clock<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
-    methods.add_async_method("pause", |lua, _, ()| {
-        let call = Call::new(&lua, "lane:pause", Capability::Qmp);
+    methods.add_async_method("pause", |lua, this, ()| {
+        let call = Call::new(&lua, &this.0, "lane:pause", Capability::Qmp);
         async move {
             call.run(async |control| control.pause().await).await?;
-            call.context.set_paused_at(call.place);
+            call.machine.set_paused_at(call.place);
             Ok(())
         }
     });
-    methods.add_async_method("resume", |lua, _, ()| {
-        let call = Call::new(&lua, "lane:resume", Capability::Qmp);
+    methods.add_async_method("resume", |lua, this, ()| {
+        let call = Call::new(&lua, &this.0, "lane:resume", Capability::Qmp);
         async move {
             call.run(async |control| control.resume().await).await?;
-            call.context.set_paused_at(None);
+            call.machine.set_paused_at(None);
             Ok(())
         }
     });
-    methods.add_async_method("is_paused", |lua, _, ()| {
-        let call = Call::new(&lua, "lane:is_paused", Capability::Qmp);
+    methods.add_async_method("is_paused", |lua, this, ()| {
+        let call = Call::new(&lua, &this.0, "lane:is_paused", Capability::Qmp);
         async move { call.run(async |control| control.is_paused().await).await }
     });
 }
 
 fn add_power<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
-    methods.add_async_method("reset", |lua, _, ()| {
-        let call = Call::new(&lua, "lane:reset", Capability::Qmp);
+    methods.add_async_method("reset", |lua, this, ()| {
+        let call = Call::new(&lua, &this.0, "lane:reset", Capability::Qmp);
         async move {
             let since = call.run(async |control| control.reset().await).await?;
-            call.context.begin_anew(since);
+            call.machine.begin_anew(since);
             Ok(())
         }
     });
-    methods.add_async_method("powerdown", |lua, _, ()| {
-        let call = Call::new(&lua, "lane:powerdown", Capability::Qmp);
+    methods.add_async_method("powerdown", |lua, this, ()| {
+        let call = Call::new(&lua, &this.0, "lane:powerdown", Capability::Qmp);
         async move { call.run(async |control| control.powerdown().await).await }
     });
 }
 
 fn add_snapshots<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
-    methods.add_async_method("snapshot", |lua, _, name: String| {
-        let call = Call::new(&lua, "lane:snapshot", Capability::Snapshot);
+    methods.add_async_method("snapshot", |lua, this, name: String| {
+        let call = Call::new(&lua, &this.0, "lane:snapshot", Capability::Snapshot);
         async move { call.run(async |control| control.snapshot(&name).await).await }
     });
-    methods.add_async_method("restore", |lua, _, name: String| {
-        let call = Call::new(&lua, "lane:restore", Capability::Snapshot);
+    methods.add_async_method("restore", |lua, this, name: String| {
+        let call = Call::new(&lua, &this.0, "lane:restore", Capability::Snapshot);
         async move {
             let since = call.run(async |control| control.restore(&name).await).await?;
-            call.context.begin_anew(since);
+            call.machine.begin_anew(since);
             Ok(())
         }
     });
 }
 
 fn add_faults<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
-    methods.add_method("inject", |lua, _, options: Option<Table>| {
-        let call = Call::new(lua, "lane:inject", Capability::Faults);
+    methods.add_method("inject", |lua, this, options: Option<Table>| {
+        let call = Call::new(lua, &this.0, "lane:inject", Capability::Faults);
         let injected = fault_of(options).and_then(|fault| {
             let faults = call.faults()?;
             faults.inject(&fault).map_err(|error| Failure::usage(format!("lane:inject: {error}")))
         });
         call.prepared(injected)
     });
-    methods.add_method("clear_faults", |lua, _, ()| {
-        let call = Call::new(lua, "lane:clear_faults", Capability::Faults);
+    methods.add_method("clear_faults", |lua, this, ()| {
+        let call = Call::new(lua, &this.0, "lane:clear_faults", Capability::Faults);
         let faults = call.faults();
         call.prepared(faults).map(|faults| faults.clear())
     });
@@ -232,14 +251,16 @@ fn fault_of(options: Option<Table>) -> Result<Fault, Failure> {
 /// One call of a binding: who called, and how its failures are raised.
 struct Call {
     context: Arc<Context>,
-    name: &'static str,
+    machine: Arc<Machine>,
+    name: String,
     needs: Capability,
     place: Option<Place>,
 }
 
 impl Call {
-    fn new(lua: &Lua, name: &'static str, needs: Capability) -> Self {
-        Self { context: Context::of(lua), name, needs, place: caller(lua) }
+    fn new(lua: &Lua, machine: &Arc<Machine>, name: &str, needs: Capability) -> Self {
+        let (context, machine) = (Context::of(lua), Arc::clone(machine));
+        Self { name: machine.call(name), context, machine, needs, place: caller(lua) }
     }
 
     fn prepared<T>(&self, result: Result<T, Failure>) -> mlua::Result<T> {
@@ -248,12 +269,12 @@ impl Call {
 
     /// The means to make things go wrong, on a machine that runs.
     fn faults(&self) -> Result<Faults, Failure> {
-        let Self { context, name, .. } = self;
-        context.require(name, self.needs)?;
-        if let Some(end) = &*context.lane.ended.borrow() {
+        let Self { machine, name, .. } = self;
+        machine.require(name, self.needs)?;
+        if let Some(end) = &*machine.lane.ended.borrow() {
             return Err(machine_ended(end, &format!("{name}: the machine has ended"), ""));
         }
-        context.lane.faults.clone().ok_or_else(|| context.lacking(name, self.needs))
+        machine.lane.faults.clone().ok_or_else(|| machine.lacking(name, self.needs))
     }
 
     /// Has the machine do something, for as long as the step lasts and the machine lives.
@@ -269,18 +290,18 @@ impl Call {
         &self,
         act: impl AsyncFnOnce(MachineControl) -> Result<T, ControlError>,
     ) -> Result<T, Failure> {
-        let Self { context, name, .. } = self;
-        context.require(name, self.needs)?;
-        let Some(control) = context.lane.control.clone() else {
-            return Err(context.lacking(name, self.needs));
+        let Self { context, machine, name, .. } = self;
+        machine.require(name, self.needs)?;
+        let Some(control) = machine.lane.control.clone() else {
+            return Err(machine.lacking(name, self.needs));
         };
         let ended = |end: &LaneEnd| machine_ended(end, &format!("{name}: the machine has ended"), "");
-        if let Some(end) = &*context.lane.ended.borrow() {
+        if let Some(end) = &*machine.lane.ended.borrow() {
             return Err(ended(end));
         }
         let scope = context.current_scope();
         let limit = scope.deadline.saturating_duration_since(Instant::now());
-        let mut end = context.lane.ended.clone();
+        let mut end = machine.lane.ended.clone();
         let result = tokio::select! {
             biased;
             result = act(control) => result,

@@ -5,13 +5,18 @@
 //! file per object a script holds. Nothing here provisions a machine or writes to the terminal.
 
 mod agent;
+mod always;
 mod attempt;
+mod cases;
 mod console_call;
 mod context;
+mod declare;
+mod defer;
 mod expect;
 pub mod failure;
 mod keyboard;
 mod lane;
+mod machine;
 mod members;
 mod mouse;
 mod options;
@@ -23,4 +28,5 @@ mod values;
 
 pub use attempt::{AttemptOptions, Outcome, run_attempt};
 pub use failure::{Failure, FailureKind, Place};
+pub use machine::Lanes;
 pub use scenario::{Case, LOAD_TIMEOUT, LoadError, Scenario, Script, load};

@@ -1,11 +1,15 @@
 //! `t.mouse`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use mlua::{Table, UserData, UserDataMethods};
 
 use super::console_call::ConsoleCall;
+use super::context::Limit;
 use super::failure::{Failure, FailureKind};
+use super::machine::Machine;
 use super::members::refuse_unknown;
 use super::options::Options;
 use crate::console::mouse::{self, Button};
@@ -15,7 +19,7 @@ use crate::lane::handle::Capability;
 use crate::near::nearest;
 
 /// `t.mouse`.
-pub(super) struct MouseSkin;
+pub(super) struct MouseSkin(pub(super) Arc<Machine>);
 
 impl UserData for MouseSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -26,8 +30,8 @@ impl UserData for MouseSkin {
 }
 
 fn add_motion<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
-    methods.add_async_method("move", |lua, _, (x, y, options): (u32, u32, Option<Table>)| {
-        let call = ConsoleCall::new(&lua, Capability::Mouse, "mouse:move");
+    methods.add_async_method("move", |lua, this, (x, y, options): (u32, u32, Option<Table>)| {
+        let call = ConsoleCall::new(&lua, &this.0, Capability::Mouse, "mouse:move");
         let timeout = call.prepare(|| timeout_of(&Options::new("mouse:move", options, &["timeout"])?));
         async move {
             let (console, timeout) = (call.console()?, timeout?);
@@ -39,8 +43,8 @@ fn add_motion<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
             Ok(())
         }
     });
-    methods.add_async_method("move_by", |lua, _, (dx, dy): (i32, i32)| {
-        let call = ConsoleCall::new(&lua, Capability::Mouse, "mouse:move_by");
+    methods.add_async_method("move_by", |lua, this, (dx, dy): (i32, i32)| {
+        let call = ConsoleCall::new(&lua, &this.0, Capability::Mouse, "mouse:move_by");
         async move {
             let console = call.console()?;
             note(&call, "move_by", format!("{dx:+},{dy:+}"));
@@ -51,8 +55,8 @@ fn add_motion<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
     });
     methods.add_async_method(
         "drag",
-        |lua, _, (from_x, from_y, to_x, to_y, options): (u32, u32, u32, u32, Option<Table>)| {
-            let call = ConsoleCall::new(&lua, Capability::Mouse, "mouse:drag");
+        |lua, this, (from_x, from_y, to_x, to_y, options): (u32, u32, u32, u32, Option<Table>)| {
+            let call = ConsoleCall::new(&lua, &this.0, Capability::Mouse, "mouse:drag");
             let prepared = call.prepare(|| {
                 let options = Options::new("mouse:drag", options, &["button", "steps", "pause", "timeout"])?;
                 let button = button_of(&call, options.string("button")?.as_deref())?;
@@ -80,8 +84,8 @@ fn add_motion<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
 }
 
 fn add_buttons<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
-    methods.add_async_method("click", |lua, _, options: Option<Table>| {
-        let call = ConsoleCall::new(&lua, Capability::Mouse, "mouse:click");
+    methods.add_async_method("click", |lua, this, options: Option<Table>| {
+        let call = ConsoleCall::new(&lua, &this.0, Capability::Mouse, "mouse:click");
         let prepared = call.prepare(|| {
             let options = Options::new("mouse:click", options, &["button", "count", "hold"])?;
             let button = button_of(&call, options.string("button")?.as_deref())?;
@@ -95,8 +99,8 @@ fn add_buttons<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
         }
     });
     for (name, call_name) in [("down", "mouse:down"), ("up", "mouse:up")] {
-        methods.add_async_method(name, move |lua, _, button: Option<String>| {
-            let call = ConsoleCall::new(&lua, Capability::Mouse, call_name);
+        methods.add_async_method(name, move |lua, this, button: Option<String>| {
+            let call = ConsoleCall::new(&lua, &this.0, Capability::Mouse, call_name);
             let button = call.prepare(|| button_of(&call, button.as_deref()));
             async move {
                 let (button, console) = (button?, call.console()?);
@@ -109,8 +113,8 @@ fn add_buttons<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
             }
         });
     }
-    methods.add_async_method("scroll", |lua, _, notches: i32| {
-        let call = ConsoleCall::new(&lua, Capability::Mouse, "mouse:scroll");
+    methods.add_async_method("scroll", |lua, this, notches: i32| {
+        let call = ConsoleCall::new(&lua, &this.0, Capability::Mouse, "mouse:scroll");
         async move {
             let count = notches.unsigned_abs();
             call.prepare(|| match count <= MOST_CLICKS {
@@ -129,7 +133,7 @@ fn add_buttons<M: UserDataMethods<MouseSkin>>(methods: &mut M) {
 
 fn note(call: &ConsoleCall, action: &str, detail: String) {
     let body = Body::MouseSent { action: action.to_owned(), detail };
-    call.context.journal.append(Source::Keyboard, body);
+    call.machine.journal.append(Source::Keyboard, body);
 }
 
 fn timeout_of(options: &Options) -> Result<Duration, Failure> {
@@ -163,7 +167,15 @@ fn on_screen(call: &ConsoleCall, console: &dyn Console, (x, y): (u32, u32)) -> R
 
 /// Waits until the machine takes positions: a tablet does from when the guest has found it.
 async fn takes_positions(call: &ConsoleCall, console: &dyn Console, timeout: Duration) -> mlua::Result<()> {
+    if console.takes_positions().now_or_never().is_some() {
+        return Ok(());
+    }
+    let limit = Limit::new(&call.context.current_scope(), Some(timeout));
+    let (machine, place) = (Some(&*call.machine), call.place.as_ref());
+    let mut note =
+        call.context.wait_begins(machine, &call.name, "a machine that takes positions", &limit, place);
     let waited = tokio::time::timeout(timeout, console.takes_positions()).await;
+    note.end(if waited.is_ok() { "matched" } else { "timeout" }, None);
     call.prepare(|| {
         waited.map_err(|_| {
             let message = format!(

@@ -106,6 +106,15 @@ impl Options {
         }
     }
 
+    /// A table.
+    pub(super) fn table(&self, key: &'static str, wanted: &str) -> Result<Option<Table>, Failure> {
+        match self.value(key)? {
+            None => Ok(None),
+            Some(Value::Table(table)) => Ok(Some(table)),
+            Some(other) => Err(self.wrong(key, wanted, &other)),
+        }
+    }
+
     /// A list of strings.
     pub(super) fn strings(&self, key: &'static str) -> Result<Option<Vec<String>>, Failure> {
         match self.value(key)? {

@@ -1,8 +1,8 @@
 //! A fresh Lua state that a stranger's script may run in: no files, no processes, no bytecode, capped memory, and
 //! stoppable at any instruction.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Value, VmState};
@@ -79,13 +79,22 @@ impl Sandbox {
             }
         })?;
         let uncaught = lua.create_function(uncaught)?;
-        let run = lua
-            .load(include_str!("prelude.lua"))
-            .set_name("=[prelude]")
-            .set_mode(ChunkMode::Text)
-            .call((stopped, described, raise, uncaught, Lua::poll_pending()))?;
+        let run = prelude(&lua)?.call((stopped, described, raise, uncaught, Lua::poll_pending()))?;
         Ok(Self { lua, run })
     }
+}
+
+/// The prelude, compiled once for all states.
+fn prelude(lua: &Lua) -> mlua::Result<Function> {
+    static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
+    let name = "=[prelude]";
+    if let Some(bytes) = COMPILED.get() {
+        return lua.load(&bytes[..]).set_name(name).set_mode(ChunkMode::Binary).into_function();
+    }
+    let source = include_str!("prelude.lua");
+    let prelude = lua.load(source).set_name(name).set_mode(ChunkMode::Text).into_function()?;
+    let _ = COMPILED.set(prelude.dump(false));
+    Ok(prelude)
 }
 
 fn stopped_failure() -> Failure {

@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use mlua::Value;
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, Table, Value};
 
-use super::context::caller;
+use super::always::bind_rules;
+use super::declare::{Declarations, Declared};
 use super::failure::{Failure, FailureKind, Place};
-use super::options::{Options, describe};
 use super::sandbox::{Sandbox, StopFlag};
 use super::values::bind_matchers;
 use super::{expect, test};
 use crate::lane::handle::Capability;
-use crate::near::nearest;
 
 /// A script's text, read once, so that what was checked is what runs.
 #[derive(Debug, Clone)]
@@ -33,7 +32,7 @@ pub struct Scenario {
     pub name: String,
     /// Where it is declared.
     pub place: Place,
-    /// Position in the file, from 0.
+    /// Which declaration of the file it comes from, from 0. Cases of one scenario share it.
     pub index: usize,
     /// What the lane must offer.
     pub needs: BTreeSet<Capability>,
@@ -140,21 +139,30 @@ pub fn load(script: &Script) -> Result<Vec<Scenario>, LoadError> {
 fn load_now(script: &Script, stop: &StopFlag) -> mlua::Result<Vec<Scenario>> {
     let sandbox = Sandbox::new(stop, || None)?;
     let declared = declare(&sandbox, script)?;
-    let scenarios: Vec<Scenario> = declared.into_iter().map(|(scenario, _)| scenario).collect();
-    for (index, scenario) in scenarios.iter().enumerate() {
-        if let Some(first) = scenarios[..index].iter().find(|first| first.name == scenario.name) {
-            let message =
-                format!("a scenario named {:?} is declared already in line {}", first.name, first.place.line);
+    for (index, Declared { scenario, .. }) in declared.iter().enumerate() {
+        if let Some(first) = declared[..index].iter().find(|first| first.scenario.name == scenario.name) {
+            let (name, line) = (&first.scenario.name, first.scenario.place.line);
+            let message = format!("a scenario named {name:?} is declared already in line {line}");
             return Err(Failure::usage(message).at(Some(scenario.place.clone())).into());
         }
+    }
+    let mut scenarios = Vec::with_capacity(declared.len());
+    for Declared { scenario, cases, .. } in declared {
+        if cases.is_empty() {
+            scenarios.push(scenario);
+            continue;
+        }
+        let case = |case| Scenario { case: Some(case), ..scenario.clone() };
+        scenarios.extend(cases.into_iter().map(case));
     }
     Ok(scenarios)
 }
 
 /// Runs the script's top level in `sandbox` and returns what it declared.
-pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<(Scenario, Function)>> {
+pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<Declared>> {
     let lua = &sandbox.lua;
     bind_matchers(lua)?;
+    bind_rules(lua)?;
     expect::bind(lua)?;
     let print = lua.create_function(|lua, values: mlua::Variadic<Value>| {
         match lua.app_data_ref::<Arc<super::context::Context>>() {
@@ -165,28 +173,15 @@ pub(super) fn declare(sandbox: &Sandbox, script: &Script) -> mlua::Result<Vec<(S
     })?;
     lua.globals().set("print", print)?;
 
-    let declared: Arc<Mutex<Vec<(Scenario, Function)>>> = Arc::default();
-    let list = Arc::clone(&declared);
-    let scenario =
-        lua.create_function(move |lua, (name, options, body): (Value, Value, Option<Function>)| {
-            let place = caller(lua).unwrap_or(Place { file: String::new(), line: 0 });
-            let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
-            let entry = declaration(name, options, body, &place, list.len())
-                .map_err(|failure| failure.at(Some(place)))?;
-            list.push(entry);
-            Ok(())
-        })?;
-    lua.globals().set("scenario", scenario)?;
-
+    let declarations = Declarations::default();
+    declarations.bind(lua)?;
     let chunk = lua
         .load(without_shebang(&script.source))
         .set_name(format!("@{}", script.path.display()))
         .set_mode(ChunkMode::Text)
         .into_function()?;
     sandbox.run.call::<()>(chunk)?;
-    forbid_late_declarations(lua)?;
-    let declared = std::mem::take(&mut *declared.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(declared)
+    Ok(declarations.close())
 }
 
 /// A first line `#!…` is for the system, and stays a line so that the others keep their numbers.
@@ -197,77 +192,7 @@ fn without_shebang(source: &str) -> String {
     }
 }
 
-fn declaration(
-    name: Value,
-    options: Value,
-    body: Option<Function>,
-    place: &Place,
-    index: usize,
-) -> Result<(Scenario, Function), Failure> {
-    let Value::String(name) = &name else {
-        return Err(Failure::usage(format!("scenario: the name is a string, got {}", describe(&name))));
-    };
-    let (options, body) = match (options, body) {
-        (Value::Function(body), None) => (None, body),
-        (Value::Table(options), Some(body)) => (Some(options), body),
-        (other, None) => {
-            return Err(Failure::usage(format!(
-                "scenario: wants (name, [options], function), got {}",
-                describe(&other)
-            )));
-        }
-        (other, _) => {
-            return Err(Failure::usage(format!("scenario: options are a table, got {}", describe(&other))));
-        }
-    };
-    if name.to_string_lossy().trim().is_empty() {
-        return Err(
-            Failure::usage("scenario: the name is empty").hint("a name says what the scenario promises")
-        );
-    }
-    let options: Option<Table> = options;
-    let options = Options::new("scenario", options, &["needs", "tags", "timeout", "warm"])?;
-    let needs = options.strings("needs")?.unwrap_or_default();
-    let needs = needs.iter().map(|need| capability(need)).collect::<Result<_, _>>()?;
-    let timeout = options.seconds("timeout")?.unwrap_or(SCENARIO_TIMEOUT);
-    let scenario = Scenario {
-        name: name.to_string_lossy(),
-        place: place.clone(),
-        index,
-        needs,
-        tags: options.strings("tags")?.unwrap_or_default(),
-        warm: options.boolean("warm")?.unwrap_or(true),
-        lane: None,
-        lanes: BTreeMap::new(),
-        case: None,
-        is_only: false,
-        timeout,
-    };
-    Ok((scenario, body))
-}
-
-fn capability(name: &str) -> Result<Capability, Failure> {
-    Capability::by_name(name).ok_or_else(|| {
-        let known = Capability::ALL.map(Capability::name);
-        match nearest(name, known) {
-            Some(near) => Failure::usage(format!("scenario: unknown need `{name}`, did you mean `{near}`?")),
-            None => Failure::usage(format!("scenario: unknown need `{name}`"))
-                .hint(format!("known needs: {}", known.join(", "))),
-        }
-    })
-}
-
-fn forbid_late_declarations(lua: &Lua) -> mlua::Result<()> {
-    let refuse = lua.create_function(|lua, _: mlua::Variadic<Value>| -> mlua::Result<()> {
-        Err(Failure::usage("scenario: scenarios are declared at the top level of a file")
-            .at(caller(lua))
-            .into())
-    })?;
-    lua.globals().set("scenario", refuse)
-}
-
 /// How long the top level of a script may run.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a script that was told to stop is waited for.
 const STUCK_GRACE: Duration = Duration::from_secs(1);
-const SCENARIO_TIMEOUT: Duration = Duration::from_secs(120);

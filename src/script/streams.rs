@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::console_call::ConsoleCall;
 use super::context::{Context, Wait, caller};
 use super::failure::Failure;
+use super::machine::Machine;
 use super::members::refuse_unknown;
 use super::options::{Options, describe};
 use super::values::{from_json, to_matcher, to_pattern};
@@ -20,16 +21,16 @@ use crate::lane::handle::Capability;
 use crate::oracle::drain::{DrainLine, DrainParser};
 
 /// `t.digest`.
-pub(super) struct DigestSkin;
+pub(super) struct DigestSkin(pub(super) Arc<Machine>);
 
 impl UserData for DigestSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         refuse_unknown(methods, "digest", &["wait_for", "latest", "history"]);
-        methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
+        methods.add_async_method("wait_for", |lua, this, (wanted, options): (Value, Option<Table>)| {
             let place = caller(&lua);
-            let context = Context::of(&lua);
+            let (context, machine) = (Context::of(&lua), Arc::clone(&this.0));
             let prepared = (|| {
-                context.require("digest:wait_for", Capability::Digest)?;
+                machine.require(&machine.call("digest:wait_for"), Capability::Digest)?;
                 let options = Options::new("digest:wait_for", options, &["timeout"])?;
                 if wanted.is_nil() {
                     return Err(Failure::usage("digest:wait_for: wants a matcher, got nil")
@@ -43,7 +44,7 @@ impl UserData for DigestSkin {
                 let (matcher, timeout) = prepared?;
                 let seen = |events: &[Arc<Event>]| digests_seen(&matcher, events);
                 let wait = Wait {
-                    call: "digest:wait_for",
+                    call: machine.call("digest:wait_for"),
                     wanted: matcher.to_string(),
                     source: Source::Digest,
                     timeout,
@@ -51,18 +52,19 @@ impl UserData for DigestSkin {
                     seen: &seen,
                 };
                 let found = wait
-                    .run(&context, |event| digest_json(event).filter(|value| matcher.matches(value)))
+                    .run(&context, &machine, |event| {
+                        digest_json(event).filter(|value| matcher.matches(value))
+                    })
                     .await?;
                 from_json(&lua, &found)
             }
         });
-        methods.add_method("latest", |lua, _, ()| {
-            let context = Context::of(lua);
-            let digests = digests(&context, context.machine_since());
+        methods.add_method("latest", |lua, this, ()| {
+            let digests = digests(&this.0, this.0.since());
             digests.last().map(|digest| plain(lua, &**digest)).transpose()
         });
-        methods.add_method("history", |lua, _, ()| {
-            let digests: Vec<Json> = digests(&Context::of(lua), Cursor::default())
+        methods.add_method("history", |lua, this, ()| {
+            let digests: Vec<Json> = digests(&this.0, Cursor::default())
                 .iter()
                 .map(|digest| to_plain_json(&**digest))
                 .collect::<mlua::Result<_>>()?;
@@ -72,8 +74,8 @@ impl UserData for DigestSkin {
 }
 
 /// The digests since the guest last booted, or was put back.
-pub(super) fn digests_of_this_boot(context: &Context) -> Vec<ObservedDigest> {
-    let events = context.journal.after(Source::Digest, context.machine_since());
+pub(super) fn digests_of_this_boot(machine: &Machine) -> Vec<ObservedDigest> {
+    let events = machine.journal.after(Source::Digest, machine.since());
     let mut digests = Vec::new();
     for event in &events {
         if let Body::DigestUpdated { digest, restarted, .. } = &event.body {
@@ -86,9 +88,15 @@ pub(super) fn digests_of_this_boot(context: &Context) -> Vec<ObservedDigest> {
     digests
 }
 
+/// The newest digest since the machine began or was put back, or null.
+pub(super) fn latest(machine: &Machine) -> mlua::Result<Json> {
+    let digests = digests(machine, machine.since());
+    digests.last().map_or(Ok(Json::Null), |digest| to_plain_json(&**digest))
+}
+
 /// All digests of the attempt after `cursor`.
-fn digests(context: &Context, cursor: Cursor) -> Vec<Arc<ObservedDigest>> {
-    let events = context.journal.after(Source::Digest, cursor);
+fn digests(machine: &Machine, cursor: Cursor) -> Vec<Arc<ObservedDigest>> {
+    let events = machine.journal.after(Source::Digest, cursor);
     events
         .iter()
         .filter_map(|event| match &event.body {
@@ -107,7 +115,7 @@ fn to_plain_json<T: serde::Serialize + ?Sized>(value: &T) -> mlua::Result<Json> 
 }
 
 /// What a matcher is asked about: a whole digest, or one record as `{ variant = { … } }`.
-fn digest_json(event: &Event) -> Option<Json> {
+pub(super) fn digest_json(event: &Event) -> Option<Json> {
     match &event.body {
         Body::DigestUpdated { digest, framebuffer, .. } => {
             let mut value = serde_json::to_value(&**digest).ok()?;
@@ -170,16 +178,16 @@ fn digests_seen(matcher: &Matcher, events: &[Arc<Event>]) -> String {
 }
 
 /// `t.serial`.
-pub(super) struct SerialSkin;
+pub(super) struct SerialSkin(pub(super) Arc<Machine>);
 
 impl UserData for SerialSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         refuse_unknown(methods, "serial", &["wait_for", "lines", "drain"]);
-        methods.add_async_method("wait_for", |lua, _, (wanted, options): (Value, Option<Table>)| {
+        methods.add_async_method("wait_for", |lua, this, (wanted, options): (Value, Option<Table>)| {
             let place = caller(&lua);
-            let context = Context::of(&lua);
+            let (context, machine) = (Context::of(&lua), Arc::clone(&this.0));
             let prepared = (|| {
-                context.require("serial:wait_for", Capability::Serial)?;
+                machine.require(&machine.call("serial:wait_for"), Capability::Serial)?;
                 let options = Options::new("serial:wait_for", options, &["timeout"])?;
                 let matcher = match &wanted {
                     Value::String(text) => to_pattern("serial:wait_for", &text.to_string_lossy())?,
@@ -197,7 +205,7 @@ impl UserData for SerialSkin {
             async move {
                 let (matcher, timeout) = prepared?;
                 let wait = Wait {
-                    call: "serial:wait_for",
+                    call: machine.call("serial:wait_for"),
                     wanted: matcher.to_string(),
                     source: Source::Serial,
                     timeout,
@@ -205,7 +213,7 @@ impl UserData for SerialSkin {
                     seen: &lines_seen,
                 };
                 let found = wait
-                    .run(&context, |event| match &event.body {
+                    .run(&context, &machine, |event| match &event.body {
                         Body::SerialLine { text } | Body::SerialPrompt { text } => {
                             let captures = match &matcher {
                                 Matcher::Pattern(pattern) => captures(pattern, text)?,
@@ -220,28 +228,24 @@ impl UserData for SerialSkin {
                 from_json(&lua, &found)
             }
         });
-        methods.add_method("lines", |lua, _, ()| {
-            let events = Context::of(lua).journal.after(Source::Serial, Cursor::default());
-            let lines: Vec<&str> = events.iter().filter_map(|event| serial_text(event)).collect();
-            from_json(lua, &json!(lines))
-        });
-        methods.add_async_method("drain", |lua, _, options: Option<Table>| {
+        methods.add_method("lines", |lua, this, ()| from_json(lua, &json!(lines(&this.0))));
+        methods.add_async_method("drain", |lua, this, options: Option<Table>| {
             let place = caller(&lua);
-            let context = Context::of(&lua);
+            let (context, machine) = (Context::of(&lua), Arc::clone(&this.0));
             let prepared = (|| {
-                context.require("serial:drain", Capability::Serial)?;
+                machine.require(&machine.call("serial:drain"), Capability::Serial)?;
                 Options::new("serial:drain", options, &["timeout"])?.seconds("timeout")
             })()
             .map_err(|failure: Failure| context.raise(failure.at(place.clone())));
             async move {
                 let timeout = prepared?;
                 // The drain counts from the beginning, wherever other waits on this stream have come to.
-                let lines = drain(&context);
+                let lines = drain(&machine);
                 let lines = if is_complete(&lines) {
                     lines
                 } else {
                     let wait = Wait {
-                        call: "serial:drain",
+                        call: machine.call("serial:drain"),
                         wanted: "the drain's last line, `type=refresh_stats`".to_owned(),
                         source: Source::Serial,
                         timeout,
@@ -249,12 +253,12 @@ impl UserData for SerialSkin {
                         seen: &lines_seen,
                     };
                     let mut parser = DrainParser::default();
-                    wait.run(&context, |event| {
+                    wait.run(&context, &machine, |event| {
                         let line = parser.handle_line(serial_text(event)?)?;
                         matches!(line, DrainLine::RefreshStats(_)).then_some(())
                     })
                     .await?;
-                    drain(&context)
+                    drain(&machine)
                 };
                 let records: Vec<Json> = lines.iter().map(to_plain_json).collect::<mlua::Result<_>>()?;
                 from_json(&lua, &Json::Array(records))
@@ -263,10 +267,16 @@ impl UserData for SerialSkin {
     }
 }
 
+/// The complete lines on the serial port.
+pub(super) fn lines(machine: &Machine) -> Vec<String> {
+    let events = machine.journal.after(Source::Serial, Cursor::default());
+    events.iter().filter_map(|event| serial_text(event).map(str::to_owned)).collect()
+}
+
 /// The record lines on the serial port, since the machine was put back if it was.
-pub(super) fn drain(context: &Context) -> Vec<DrainLine> {
+pub(super) fn drain(machine: &Machine) -> Vec<DrainLine> {
     let mut parser = DrainParser::default();
-    let events = context.journal.after(Source::Serial, context.machine_since());
+    let events = machine.journal.after(Source::Serial, machine.since());
     events.iter().filter_map(|event| parser.handle_line(serial_text(event)?)).collect()
 }
 
@@ -344,18 +354,18 @@ fn pointer_json(pointer: &Pointer) -> Json {
 }
 
 /// `t.screen`.
-pub(super) struct ScreenSkin;
+pub(super) struct ScreenSkin(pub(super) Arc<Machine>);
 
 impl UserData for ScreenSkin {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         refuse_unknown(methods, "screen", &["screenshot", "wait_for_stable", "heads", "cursor", "stats"]);
-        methods.add_method("heads", |lua, _, ()| {
-            let call = ConsoleCall::new(lua, Capability::Screen, "screen:heads");
+        methods.add_method("heads", |lua, this, ()| {
+            let call = ConsoleCall::new(lua, &this.0, Capability::Screen, "screen:heads");
             let heads: Vec<Json> = call.console()?.heads().iter().map(head_json).collect();
             from_json(lua, &Json::Array(heads))
         });
-        methods.add_method("cursor", |lua, _, options: Option<Table>| {
-            let call = ConsoleCall::new(lua, Capability::Screen, "screen:cursor");
+        methods.add_method("cursor", |lua, this, options: Option<Table>| {
+            let call = ConsoleCall::new(lua, &this.0, Capability::Screen, "screen:cursor");
             let console = call.console()?;
             let display = call.prepare(|| {
                 let options = Options::new("screen:cursor", options, &["head"])?;
@@ -366,8 +376,8 @@ impl UserData for ScreenSkin {
             let Some(pointer) = console.pointer(display) else { return Ok(Value::Nil) };
             from_json(lua, &pointer_json(&pointer))
         });
-        methods.add_method("stats", |lua, _, ()| {
-            let call = ConsoleCall::new(lua, Capability::Screen, "screen:stats");
+        methods.add_method("stats", |lua, this, ()| {
+            let call = ConsoleCall::new(lua, &this.0, Capability::Screen, "screen:stats");
             let channels = call.console()?.traffic();
             let mut all = Traffic::default();
             channels.values().for_each(|traffic| all.add(traffic));
@@ -375,40 +385,43 @@ impl UserData for ScreenSkin {
             stats["channels"] = to_plain_json(&channels)?;
             from_json(lua, &stats)
         });
-        methods.add_async_method("screenshot", |lua, _, (name, options): (Option<String>, Option<Table>)| {
-            let call = ConsoleCall::new(&lua, Capability::Screen, "screen:screenshot");
-            let prepared = call.console().and_then(|console| {
-                let options = call.prepare(|| Options::new("screen:screenshot", options, &["head"]))?;
-                Ok((console, options))
-            });
-            async move {
-                let (console, options) = prepared?;
-                console.refreshed().await;
-                let shot = call.prepare(|| {
-                    let shot = match head_of(&call, &*console, &options)? {
-                        Some(head) => Screenshot::take_head(&*console, &head),
-                        None => Screenshot::take(&*console),
-                    };
-                    shot.ok_or_else(|| {
-                        Failure::usage("screen:screenshot: the screen is off: there is no surface")
-                            .hint("wait for the screen first, e.g. `screen:wait_for_stable()`")
-                    })
-                })?;
-                let name = name.as_deref().unwrap_or("screenshot");
-                let saved = call.context.save_screenshot(name, shot).await;
-                let (path, width, height) = call.prepare(|| {
-                    let unsaved =
-                        |error| Failure::usage(format!("screen:screenshot: cannot be saved: {error}"));
-                    saved.map_err(unsaved)
-                })?;
-                from_json(&lua, &json!({ "path": path, "width": width, "height": height }))
-            }
-        });
-        methods.add_async_method("wait_for_stable", |lua, _, options: Option<Table>| {
+        methods.add_async_method(
+            "screenshot",
+            |lua, this, (name, options): (Option<String>, Option<Table>)| {
+                let call = ConsoleCall::new(&lua, &this.0, Capability::Screen, "screen:screenshot");
+                let prepared = call.console().and_then(|console| {
+                    let options = call.prepare(|| Options::new("screen:screenshot", options, &["head"]))?;
+                    Ok((console, options))
+                });
+                async move {
+                    let (console, options) = prepared?;
+                    console.refreshed().await;
+                    let shot = call.prepare(|| {
+                        let shot = match head_of(&call, &*console, &options)? {
+                            Some(head) => Screenshot::take_head(&*console, &head),
+                            None => Screenshot::take(&*console),
+                        };
+                        shot.ok_or_else(|| {
+                            Failure::usage("screen:screenshot: the screen is off: there is no surface")
+                                .hint("wait for the screen first, e.g. `screen:wait_for_stable()`")
+                        })
+                    })?;
+                    let name = name.as_deref().unwrap_or("screenshot");
+                    let saved = call.context.save_screenshot(&call.machine, name, shot).await;
+                    let (path, width, height) = call.prepare(|| {
+                        let unsaved =
+                            |error| Failure::usage(format!("screen:screenshot: cannot be saved: {error}"));
+                        saved.map_err(unsaved)
+                    })?;
+                    from_json(&lua, &json!({ "path": path, "width": width, "height": height }))
+                }
+            },
+        );
+        methods.add_async_method("wait_for_stable", |lua, this, options: Option<Table>| {
             let place = caller(&lua);
-            let context = Context::of(&lua);
+            let (context, machine) = (Context::of(&lua), Arc::clone(&this.0));
             let prepared = (|| {
-                context.require("screen:wait_for_stable", Capability::Screen)?;
+                machine.require(&machine.call("screen:wait_for_stable"), Capability::Screen)?;
                 let options = Options::new("screen:wait_for_stable", options, &["quiet", "timeout"])?;
                 Ok((options.seconds("quiet")?.unwrap_or(QUIET), options.seconds("timeout")?))
             })()
@@ -416,36 +429,32 @@ impl UserData for ScreenSkin {
             async move {
                 let (quiet, timeout) = prepared?;
                 let wait = Wait {
-                    call: "screen:wait_for_stable",
+                    call: machine.call("screen:wait_for_stable"),
                     wanted: format!("{:.1} s without a draw", quiet.as_secs_f64()),
                     source: Source::Screen,
                     timeout,
                     place,
                     seen: &draws_seen,
                 };
-                // The question that is never answered carries the deadline and the machine's end.
-                tokio::select! {
-                    biased;
-                    () = visible_silence(&context, quiet) => Ok(()),
-                    never = wait.run::<()>(&context, |_| None) => never,
-                }
+                let question = async { (visible_silence(&machine, quiet).await, None) };
+                wait.until(&context, &machine, question).await.map(|_| ())
             }
         });
     }
 }
 
 /// Waits until there is a screen and nothing was drawn on it for `quiet`.
-async fn visible_silence(context: &Context, quiet: Duration) {
+async fn visible_silence(machine: &Machine, quiet: Duration) {
     loop {
-        context.journal.silence(Source::Screen, quiet).await;
-        if let Some(console) = &context.lane.console {
+        machine.journal.silence(Source::Screen, quiet).await;
+        if let Some(console) = &machine.lane.console {
             console.refreshed().await;
             if console.with_screen(&mut |_| {}) {
                 return;
             }
         }
-        let mut cursor = Cursor(context.journal.newest());
-        context.journal.next_match(Source::Screen, &mut cursor, |_| true).await;
+        let mut cursor = Cursor(machine.journal.newest());
+        machine.journal.next_match(Source::Screen, &mut cursor, |_| true).await;
     }
 }
 

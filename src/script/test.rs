@@ -11,17 +11,20 @@ use mlua::{
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::agent::AgentSkin;
-use super::context::{Context, Scope, caller, millis};
+use super::context::{Context, Limit, Scope, caller, millis};
 use super::expect::ExpectSkin;
 use super::failure::{Failure, FailureKind};
 use super::keyboard::KeyboardSkin;
 use super::lane::LaneSkin;
+use super::machine::Machine;
 use super::members::refuse_unknown;
 use super::mouse::MouseSkin;
 use super::options::{Options, describe, seconds_to_duration};
 use super::streams::{DigestSkin, ScreenSkin, SerialSkin, digests_of_this_boot, drain};
 use super::values::from_json;
+use super::{always, defer};
 use crate::journal::{Body, Source};
+use crate::near::nearest;
 use crate::oracle::reconcile::reconcile;
 
 /// `t`.
@@ -30,18 +33,26 @@ pub(super) struct TestSkin;
 /// How scripts' functions are called; lives in the Lua state as app data.
 pub(super) struct Run(pub(super) Function);
 
+/// Which try this is, from 1; lives in the Lua state as app data.
+pub(super) struct Number(pub(super) u32);
+
 /// `t.params` as JSON; lives in the Lua state as app data.
 pub(super) struct Params(pub(super) serde_json::Value);
 
 impl UserData for TestSkin {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
-        fields.add_field_method_get("keyboard", |_, _| Ok(KeyboardSkin));
-        fields.add_field_method_get("mouse", |_, _| Ok(MouseSkin));
-        fields.add_field_method_get("digest", |_, _| Ok(DigestSkin));
-        fields.add_field_method_get("serial", |_, _| Ok(SerialSkin));
-        fields.add_field_method_get("screen", |_, _| Ok(ScreenSkin));
-        fields.add_field_method_get("agent", |_, _| Ok(AgentSkin));
-        fields.add_field_method_get("lane", |_, _| Ok(LaneSkin));
+        fields.add_field_method_get("keyboard", |lua, _| Ok(KeyboardSkin(only(lua, "keyboard")?)));
+        fields.add_field_method_get("mouse", |lua, _| Ok(MouseSkin(only(lua, "mouse")?)));
+        fields.add_field_method_get("digest", |lua, _| Ok(DigestSkin(only(lua, "digest")?)));
+        fields.add_field_method_get("serial", |lua, _| Ok(SerialSkin(only(lua, "serial")?)));
+        fields.add_field_method_get("screen", |lua, _| Ok(ScreenSkin(only(lua, "screen")?)));
+        fields.add_field_method_get("agent", |lua, _| Ok(AgentSkin(only(lua, "agent")?)));
+        fields.add_field_method_get("lane", |lua, _| Ok(LaneSkin(only(lua, "lane")?)));
+        fields.add_field_method_get("lanes", |lua, _| lanes(lua));
+        fields.add_field_method_get("attempt", |lua, _| {
+            let number = lua.app_data_ref::<Number>().expect("every attempt sets its number before it runs");
+            Ok(number.0)
+        });
         fields.add_field_method_get("params", |lua, _| {
             let params =
                 lua.app_data_ref::<Params>().expect("every attempt sets its parameters before it runs");
@@ -61,7 +72,9 @@ impl UserData for TestSkin {
                 "screen",
                 "agent",
                 "lane",
+                "lanes",
                 "params",
+                "attempt",
                 "step",
                 "sleep",
                 "eventually",
@@ -72,13 +85,86 @@ impl UserData for TestSkin {
                 "log",
                 "attach",
                 "check",
+                "warn",
                 "reconcile",
+                "always",
+                "defer",
             ],
         );
         methods.add_async_method("step", step);
         add_time(methods);
         add_concurrency(methods);
         add_notes(methods);
+        always::add(methods);
+        defer::add(methods);
+    }
+}
+
+/// The machine of a scenario that has one.
+fn only(lua: &Lua, member: &str) -> mlua::Result<Arc<Machine>> {
+    let context = Context::of(lua);
+    match context.machines() {
+        [machine] if machine.role.is_none() => Ok(Arc::clone(machine)),
+        machines => {
+            let roles: Vec<&str> = machines.iter().filter_map(|machine| machine.role.as_deref()).collect();
+            let count = roles.len();
+            let lanes = if count == 1 { "lane" } else { "lanes" };
+            let first = roles.first().copied().unwrap_or_default();
+            let instead = match member {
+                "lane" => format!("t.lanes.{first}"),
+                member => format!("t.lanes.{first}.{member}"),
+            };
+            let message =
+                format!("t: `{member}` of which lane? This scenario has {count} {lanes} with names");
+            let failure = Failure::usage(message)
+                .hint(format!("name the lane, as in `{instead}`; the lanes are {}", roles.join(", ")));
+            Err(context.raise(failure.at(caller(lua))))
+        }
+    }
+}
+
+/// `t.lanes`: a table, so that `pairs` goes through it.
+fn lanes(lua: &Lua) -> mlua::Result<Table> {
+    let context = Context::of(lua);
+    let lanes = lua.create_table()?;
+    for machine in context.machines() {
+        if let Some(role) = &machine.role {
+            lanes.set(role.as_str(), LaneSkin(Arc::clone(machine)))?;
+        }
+    }
+    let meta = lua.create_table()?;
+    meta.set(
+        "__index",
+        lua.create_function(|lua, (_, role): (Value, Value)| -> mlua::Result<Value> {
+            let context = Context::of(lua);
+            Err(context.raise(no_such_lane(&context, &role).at(caller(lua))))
+        })?,
+    )?;
+    meta.set(
+        "__newindex",
+        lua.create_function(|lua, _: Variadic<Value>| -> mlua::Result<()> {
+            Err(Failure::usage("t.lanes: lanes are those of the scenario's options").at(caller(lua)).into())
+        })?,
+    )?;
+    meta.set("__metatable", false)?;
+    lanes.set_metatable(Some(meta))?;
+    Ok(lanes)
+}
+
+fn no_such_lane(context: &Context, role: &Value) -> Failure {
+    let name = match role {
+        Value::String(name) => name.to_string_lossy(),
+        other => other.type_name().to_owned(),
+    };
+    let roles = || context.machines().iter().filter_map(|machine| machine.role.as_deref());
+    if roles().next().is_none() {
+        return Failure::usage(format!("t.lanes: there is no `{name}`, this scenario has one lane"))
+            .hint("that is `t.lane`; several are declared with `lanes = { a = \"NAME\", b = \"NAME\" }`");
+    }
+    match nearest(&name, roles()) {
+        Some(near) => Failure::usage(format!("t.lanes: there is no `{name}`, did you mean `{near}`?")),
+        None => Failure::usage(format!("t.lanes: there is no `{name}`"))
+            .hint(format!("the lanes are {}", roles().collect::<Vec<_>>().join(", "))),
     }
 }
 
@@ -120,11 +206,11 @@ async fn step(
     let expired = Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
         .at(place.clone())
         .fatal();
+    let mut note = StepNote { context: &context, path: &path, began, passed: false };
     let result =
         within_deadline(&context, scope, expired, call(&lua, &body, (TestSkin,).into_lua_multi(&lua)?)).await;
-    let body =
-        Body::StepEnded { path: path.clone(), passed: result.is_ok(), took_ms: millis(began.elapsed()) };
-    context.journal.append(Source::Script, body);
+    note.passed = result.is_ok();
+    drop(note);
     let error = match result {
         Ok(values) => {
             context.screenshot_if_possible(&name).await;
@@ -134,13 +220,30 @@ async fn step(
     };
     let mut failure = Failure::from_lua(&error);
     if failure.steps.is_empty() {
-        failure.steps = path;
+        failure.steps.clone_from(&path);
     }
     let worth_a_picture = failure.kind != FailureKind::Skip && !tentative;
     if failure.screenshot.is_none() && worth_a_picture {
         failure.screenshot = context.screenshot_if_possible(&format!("failure-{name}")).await;
     }
     Err(context.raise(failure))
+}
+
+/// Writes `step_ended` however the step ends, also when it is dropped.
+struct StepNote<'a> {
+    context: &'a Context,
+    path: &'a [String],
+    began: Instant,
+    passed: bool,
+}
+
+impl Drop for StepNote<'_> {
+    fn drop(&mut self) {
+        let Self { context, path, began, passed } = self;
+        let took_ms = millis(began.elapsed());
+        let body = Body::StepEnded { path: path.to_vec(), passed: *passed, took_ms };
+        context.journal.append(Source::Script, body);
+    }
 }
 
 /// Runs a part of the script in `scope`. When the scope's deadline passes, the part is dropped if it waits and
@@ -219,8 +322,9 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
             let (timeout, interval) = prepared?;
             let mut scope = context.current_scope();
             let began = Instant::now();
-            let own = timeout.map(|timeout| began + timeout).filter(|own| *own < scope.deadline);
-            let deadline = own.unwrap_or(scope.deadline);
+            let limit = Limit::new(&scope, timeout);
+            let wanted = "something true from the function";
+            let mut note = context.wait_begins(None, "t:eventually", wanted, &limit, place.as_ref());
             scope.tentative = true;
             let mut tries = 0;
             loop {
@@ -230,25 +334,32 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
                         None | Some(Value::Nil | Value::Boolean(false)) => {
                             "it returned nothing true".to_owned()
                         }
-                        Some(_) => return Ok(values),
+                        Some(_) => {
+                            note.end("matched", None);
+                            return Ok(values);
+                        }
                     },
                     Err(error) => {
                         let failure = Failure::from_lua(&error);
                         if failure.fatal
                             || matches!(failure.kind, FailureKind::Usage | FailureKind::MachineEnded)
                         {
+                            if failure.kind == FailureKind::MachineEnded {
+                                note.end("machine_ended", None);
+                            }
                             return Err(context.raise(failure));
                         }
                         failure.to_string()
                     }
                 };
-                if Instant::now() + interval >= deadline {
+                if Instant::now() + interval >= limit.deadline {
+                    note.end("timeout", None);
                     let waited = began.elapsed().as_secs_f64();
                     let message = format!(
                         "t:eventually: not so after {waited:.1} s and {tries} tries\nlast try: {last}"
                     );
                     let failure = Failure::new(FailureKind::Timeout, message).at(place);
-                    return Err(context.raise(if own.is_none() { failure.fatal() } else { failure }));
+                    return Err(context.raise(if limit.is_inherited { failure.fatal() } else { failure }));
                 }
                 tokio::time::sleep(interval).await;
             }
@@ -256,28 +367,32 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
     });
 }
 
-/// Tasks that were started and not joined.
+/// Tasks that were started.
 #[derive(Default)]
 pub(super) struct Tasks(Mutex<Vec<Arc<Task>>>);
 
-#[derive(Default)]
 struct Task {
+    /// Until it is joined.
     handle: Mutex<Option<JoinHandle<mlua::Result<MultiValue>>>>,
+    abort: AbortHandle,
 }
 
 impl Tasks {
-    /// The first failure of a task that nobody joined.
-    pub(super) async fn unjoined_failure(&self) -> Option<Failure> {
+    /// Ends all tasks, and returns the first failure of one that nobody joined.
+    pub(super) async fn end(&self) -> Option<Failure> {
         let tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut failure = None;
         for task in tasks {
+            // What still waits at the end of the script's body is dropped.
+            task.abort.abort();
             let handle = task.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(handle) = handle.filter(JoinHandle::is_finished)
                 && let Ok(Err(error)) = handle.await
             {
-                return Some(Failure::from_lua(&error));
+                failure.get_or_insert_with(|| Failure::from_lua(&error));
             }
         }
-        None
+        failure
     }
 }
 
@@ -310,13 +425,13 @@ impl UserData for TaskSkin {
 fn add_concurrency<M: UserDataMethods<TestSkin>>(methods: &mut M) {
     methods.add_method("spawn", |lua, _, (function, arguments): (Function, MultiValue)| {
         let scope = Context::of(lua).current_scope();
-        let task = Arc::new(Task::default());
         let future = {
             let lua = lua.clone();
             async move { call(&lua, &function, arguments).await }
         };
         let handle = tokio::task::spawn_local(scope.run(future));
-        *task.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        let abort = handle.abort_handle();
+        let task = Arc::new(Task { handle: Mutex::new(Some(handle)), abort });
         let tasks = lua.app_data_ref::<Tasks>().expect("every attempt sets its tasks before it runs");
         tasks.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&task));
         Ok(TaskSkin(task))
@@ -360,18 +475,67 @@ fn add_notes<M: UserDataMethods<TestSkin>>(methods: &mut M) {
         Ok(path.display().to_string())
     });
     methods.add_method("check", |_, _, value: Value| Ok(ExpectSkin::new(value, true)));
-    methods.add_method("reconcile", |lua, _, _oracles: Variadic<Value>| {
+    methods.add_method("warn", |lua, _, values: Variadic<Value>| {
+        let place = caller(lua);
+        Context::of(lua).warn(joined(&values)?, place.as_ref());
+        Ok(())
+    });
+    methods.add_method("reconcile", |lua, _, oracles: Variadic<Value>| {
         let context = Context::of(lua);
-        let verdict = reconcile(&digests_of_this_boot(&context), &drain(&context));
+        let machine = reconciled(&oracles).map_err(|failure| context.raise(failure.at(caller(lua))))?;
+        let verdict = reconcile(&digests_of_this_boot(&machine), &drain(&machine));
         from_json(lua, &serde_json::to_value(verdict).map_err(mlua::Error::external)?)
     });
 }
 
+/// The machine whose digest and serial port are to be compared.
+fn reconciled(oracles: &[Value]) -> Result<Arc<Machine>, Failure> {
+    let wrong = |got: &str| {
+        Failure::usage(format!("t:reconcile: wants a digest and a serial port, got {got}"))
+            .hint("such as `t:reconcile(t.digest, t.serial)`")
+    };
+    let (mut digest, mut serial) = (None, None);
+    for oracle in oracles {
+        let slot = match oracle {
+            Value::UserData(data) => {
+                if let Ok(skin) = data.borrow::<DigestSkin>() {
+                    digest.replace(Arc::clone(&skin.0))
+                } else if let Ok(skin) = data.borrow::<SerialSkin>() {
+                    serial.replace(Arc::clone(&skin.0))
+                } else {
+                    return Err(wrong(&describe(oracle)));
+                }
+            }
+            other => return Err(wrong(&describe(other))),
+        };
+        if slot.is_some() {
+            return Err(wrong("one of them twice"));
+        }
+    }
+    match (digest, serial) {
+        (Some(digest), Some(serial)) if Arc::ptr_eq(&digest, &serial) => Ok(digest),
+        (Some(digest), Some(serial)) => {
+            let role = |machine: &Machine| machine.role.clone().unwrap_or_default();
+            let (digest, serial) = (role(&digest), role(&serial));
+            let message =
+                format!("t:reconcile: the digest is of lane `{digest}`, the serial port of `{serial}`");
+            Err(Failure::usage(message).hint("the two are about one machine"))
+        }
+        (Some(_), None) => Err(wrong("a digest alone")),
+        (None, Some(_)) => Err(wrong("a serial port alone")),
+        (None, None) => Err(wrong("nothing")),
+    }
+}
+
 /// `t:log(…)` and `print(…)`.
 pub(super) fn log(lua: &Lua, values: &[Value]) -> mlua::Result<()> {
-    let texts = values.iter().map(|value| value.to_string()).collect::<mlua::Result<Vec<_>>>()?;
-    Context::of(lua).log(texts.join("\t"));
+    Context::of(lua).log(joined(values)?);
     Ok(())
+}
+
+fn joined(values: &[Value]) -> mlua::Result<String> {
+    let texts = values.iter().map(|value| value.to_string()).collect::<mlua::Result<Vec<_>>>()?;
+    Ok(texts.join("\t"))
 }
 
 struct AbortOnDrop(AbortHandle);

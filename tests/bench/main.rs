@@ -1,7 +1,7 @@
 //! Benchmarks of what a scenario's author feels: how soon a wait sees the screen, and what a call costs.
 //!
 //! `cargo bench` runs every section that needs no machine; `cargo bench --bench bench -- NAME…` runs the ones named.
-//! `lane`, `canonical` and `restore` boot a machine, `load` and `events` take half a minute and more; they run only
+//! `lane`, `canonical` and `restore` boot a machine, `runner`, `load` and `events` take half a minute and more; they run only
 //! when they are named. `docs/benchmarks.md` says what each line
 //! means. Run by `cargo test` it takes a handful of samples, which shows that it still works and nothing else.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
@@ -24,6 +24,7 @@ mod pixels;
 mod qemu;
 mod recordings;
 mod restore;
+mod runner;
 #[path = "../it/digest/screen.rs"]
 mod screen;
 mod stage;
@@ -35,7 +36,7 @@ use measure::Report;
 /// A section's name, whether it runs unasked, and what it does.
 type Section = (&'static str, bool, fn(&mut Report));
 
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 14] = [
     ("latency", true, latency::run),
     ("digest", true, digest::run),
     ("calls", true, calls::calls),
@@ -44,6 +45,7 @@ const SECTIONS: [Section; 13] = [
     ("pixels", true, pixels::run),
     ("codecs", true, codecs::run),
     ("recordings", true, recordings::run),
+    ("runner", false, runner::run),
     ("lane", false, lane::run),
     ("canonical", false, canonical::run),
     ("restore", false, restore::run),

@@ -25,7 +25,7 @@ pub(crate) fn run(report: &mut Report) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_backstaff"))
         .arg("run")
         .arg(&script)
-        .args(["--lane", "sextant", "--lane-dir", "scenarios/lanes", "--quiet", "--artifacts"])
+        .args(["--lane", "sextant", "--lane-dir", "scenarios/lanes", "--quiet", "--jobs", "1", "--artifacts"])
         .arg(&folder)
         .current_dir(root)
         .stdin(Stdio::null())

@@ -8,7 +8,7 @@ use std::time::Instant;
 use backstaff::console::{Console, ConsoleError, MouseAction, Scancode};
 use backstaff::journal::Journal;
 use backstaff::lane::handle::{Capability, LaneEnd, LaneHandle};
-use backstaff::script::{AttemptOptions, Outcome, Scenario, Script, load, run_attempt};
+use backstaff::script::{AttemptOptions, Lanes, Outcome, Scenario, Script, load, run_attempt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use visual_digest::Frame;
@@ -109,14 +109,17 @@ impl Play {
             script: self.script.clone(),
             scenario: self.scenario.clone(),
             journal,
-            lane: LaneHandle {
+            attempt: 1,
+            lanes: Lanes::One(LaneHandle {
                 name: "stage".to_owned(),
                 capabilities: Capability::ALL.into_iter().collect(),
                 console: Some(console),
                 control: None,
                 faults: None,
+                speed: None,
+                qemu_log: None,
                 ended: self.ended.subscribe(),
-            },
+            }),
             folder: self.folder.path().to_owned(),
             params: serde_json::json!({}),
             cancel: self.cancel.clone(),

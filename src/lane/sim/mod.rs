@@ -31,6 +31,7 @@ use super::prepare::remove;
 use super::profile::{SimCompression, SimProfile};
 use super::readiness::{Vigil, pass};
 use super::serial;
+use super::speed::SpeedProbe;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_serial};
 use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleListener};
@@ -184,6 +185,8 @@ async fn bring_up(
         console: Some(console),
         control: None,
         faults: Some(faults),
+        speed: Some(SpeedProbe::of_this_process()),
+        qemu_log: None,
         ended,
     })
 }

@@ -53,7 +53,7 @@ fn a_terminal_gets_colours_and_a_live_line_unless_told_otherwise() {
     };
     let Some(text) = run("NOTHING", "") else { return };
     assert!(has_escapes(&text) && is_live(&text), "{text:?}");
-    assert!(text.contains("it › a step: "), "{text:?}");
+    assert!(text.contains("it › a step › "), "{text:?}");
     // The last line is for programs: no colour, and nothing of the live line before it.
     assert_eq!(text.lines().last(), Some("1 passed, 0 failed, 0 skipped"));
     let text = run("NO_COLOR", "1").unwrap();

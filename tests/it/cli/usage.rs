@@ -56,7 +56,7 @@ fn a_lane_that_is_not_there_names_the_near_miss_and_where_it_was_looked_for() {
     insta::assert_snapshot!(refused(&lab, &near, 3), @r#"
     [stderr]
     error: no lane profile named "esat", did you mean "east"?
-    hint: known lanes: east, sim, west; searched for `*.toml` in
+    hint: known lanes: east, none, sim, west; searched for `*.toml` in
       [lab]/more
       [lab]/lanes
       [lab]
@@ -137,7 +137,7 @@ fn a_selection_that_is_empty_says_of_how_many() {
     0 passed, 0 failed, 0 skipped
     [stderr]
     error: nothing was selected: the scripts declare 1 scenario
-    hint: `--filter` looks for text in names and files, `--tag` for a tag
+    hint: `--filter` looks for text in names and files, `--tag` for a tag; `backstaff list` shows what there is
     ");
     let text = refused(&lab, &["run", ".", "--tag", "nothing"], 4);
     assert!(text.contains("the scripts declare 1 scenario"), "{text}");

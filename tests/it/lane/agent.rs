@@ -16,7 +16,7 @@ use backstaff::journal::Journal;
 use backstaff::lane::Platform;
 use backstaff::lane::handle::{Capability, LaneHandle};
 use backstaff::lane::process::QemuProcess;
-use backstaff::script::{AttemptOptions, Failure, FailureKind, Outcome, Script, load, run_attempt};
+use backstaff::script::{AttemptOptions, Failure, FailureKind, Lanes, Outcome, Script, load, run_attempt};
 use backstaff::spice::wire::agent::{AgentMessage, ClipboardKind, Selection, capability};
 use backstaff::spice::wire::link::Capabilities;
 use backstaff::spice::{Endpoint, SessionOptions};
@@ -48,6 +48,8 @@ async fn text_goes_both_ways_and_a_size_is_answered() {
         capabilities: [Capability::Agent].into(),
         console: Some(Arc::clone(&console)),
         faults: None,
+        speed: None,
+        qemu_log: None,
         control: None,
         ended,
     };
@@ -203,7 +205,8 @@ async fn play(lane: &LaneHandle, journal: &Journal, body: &str) -> Outcome {
         script,
         scenario,
         journal: journal.clone(),
-        lane: lane.clone(),
+        attempt: 1,
+        lanes: Lanes::One(lane.clone()),
         folder: folder.path().to_owned(),
         params: json!({}),
         cancel: CancellationToken::new(),

@@ -9,7 +9,7 @@ use backstaff::lane::plan::resolve_acceleration;
 use backstaff::lane::profile::QmpAllow;
 use backstaff::lane::teardown::TeardownConfig;
 use backstaff::lane::{Platform, Profile, plan};
-use backstaff::script::{AttemptOptions, Failure, FailureKind, Outcome, Script, load, run_attempt};
+use backstaff::script::{AttemptOptions, Failure, FailureKind, Lanes, Outcome, Script, load, run_attempt};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -372,7 +372,8 @@ impl Machine {
             script,
             scenario,
             journal: self.journal.clone(),
-            lane: self.lane.handle(),
+            attempt: 1,
+            lanes: Lanes::One(self.lane.handle()),
             folder: self.folder.path().to_owned(),
             params: json!({}),
             cancel: CancellationToken::new(),

@@ -15,7 +15,7 @@ use backstaff::lane::plan::resolve_acceleration;
 use backstaff::lane::platform_detect::DetectConfig;
 use backstaff::lane::teardown::TeardownConfig;
 use backstaff::lane::{Plan, Platform, Profile, plan};
-use backstaff::script::{AttemptOptions, Outcome, Script, load, run_attempt};
+use backstaff::script::{AttemptOptions, Lanes, Outcome, Script, load, run_attempt};
 use backstaff::spice::{Recorder, RecorderOptions};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -127,7 +127,8 @@ async fn play(lane: &Lane, journal: &Journal, folder: &Path, step: &str) {
         script,
         scenario,
         journal: journal.clone(),
-        lane: lane.handle(),
+        attempt: 1,
+        lanes: Lanes::One(lane.handle()),
         folder: folder.to_owned(),
         params: json!({}),
         cancel: CancellationToken::new(),

@@ -32,6 +32,7 @@ fn a_run_leaves_a_folder_with_everything_and_nothing_else() {
     01-it/attempt-1/screenshots/01-the-line.png
     01-it/attempt-1/screenshots/02-the-prompt.png
     01-it/attempt-1/serial.log
+    run.ndjson
     ");
     let attempt = lab.attempt();
     let read = |name: &str| std::fs::read_to_string(attempt.join(name)).unwrap();
@@ -73,7 +74,7 @@ fn the_whole_suite_passes_and_makes_files_below_logs_only() {
     ]);
     let passed = all.stdout.matches("\nPASS ").count();
     assert_eq!(run_folders(&lab.path("logs")).len(), 1);
-    assert_eq!(std::fs::read_dir(lab.run_folder()).unwrap().count(), passed);
+    assert_eq!(std::fs::read_dir(lab.run_folder()).unwrap().count(), passed + 1, "and `run.ndjson`");
 }
 
 #[test]
@@ -93,6 +94,7 @@ fn scenarios_share_a_run_and_have_folders_of_their_own() {
     02-scenario
     03-very-long-very-long-very-long-very-long-very-lon
     04-a-b-c
+    run.ndjson
     ");
 }
 

@@ -201,7 +201,7 @@ fn the_disk() {
     // Before anything is made.
     let lab = lab.scenario("timeout = 60", WAITS);
     disk.fill();
-    let _ = run(&lab).exits_with(16).says(&["LANE  it", why]);
+    let _ = run(&lab).exits_with(16).says(&["create the run's folder in logs", why]);
     // While the machine comes up.
     disk.empty();
     let lab = lab.file("bin/sabotage", &format!("cat /dev/zero > '{}' 2>&-", disk.filler().display()));

@@ -4,6 +4,8 @@ mod faults;
 mod folders;
 mod kills;
 mod lanes;
+mod list;
+mod parallel;
 mod runaway;
 mod selection;
 mod sim;

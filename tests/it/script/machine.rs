@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use backstaff::console::{
     Console, ConsoleError, LockLights, MouseAction, Pointer, PointerShape, Scancode, Traffic,
 };
-use backstaff::journal::{Body, Journal, Source};
+use backstaff::journal::{Body, Journal, ObservedDigest, Source};
 use backstaff::lane::handle::{Capability, EndClass, LaneEnd, LaneHandle};
-use backstaff::script::{AttemptOptions, Outcome, Script, load, run_attempt};
+use backstaff::script::{AttemptOptions, Lanes, Outcome, Scenario, Script, load, run_attempt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use visual_digest::Frame;
@@ -66,23 +66,77 @@ impl TestMachine {
     pub(crate) async fn run_file(&self, source: &str) -> Outcome {
         let script = Script { path: "case.lua".into(), source: source.into() };
         let scenario = load(&script).unwrap().remove(0);
+        self.run_scenario(script, scenario).await
+    }
+
+    pub(crate) async fn run_scenario(&self, script: Script, scenario: Scenario) -> Outcome {
+        self.run_on(Lanes::One(self.handle()), script, scenario).await
+    }
+
+    /// Runs a scenario on several machines; `self` has the journal.
+    pub(crate) async fn run_lanes(&self, machines: &[(&str, &Self)], source: &str) -> Outcome {
+        let source = format!("scenario('it', {{ timeout = 20 }}, function(t)\n{source}\nend)");
+        let script = Script { path: "case.lua".into(), source: source.into() };
+        let scenario = load(&script).unwrap().remove(0);
+        let lanes = machines.iter().map(|(role, machine)| ((*role).to_owned(), machine.handle()));
+        self.run_on(Lanes::Several(lanes.collect()), script, scenario).await
+    }
+
+    pub(crate) async fn run_on(&self, lanes: Lanes, script: Script, scenario: Scenario) -> Outcome {
         run_attempt(AttemptOptions {
             script,
             scenario,
             journal: self.journal.clone(),
-            lane: LaneHandle {
-                name: "test".to_owned(),
-                capabilities: Capability::ALL.into_iter().collect(),
-                console: Some(Arc::new(TestConsole::new(self))),
-                control: None,
-                faults: None,
-                ended: self.ended.subscribe(),
-            },
+            attempt: 1,
+            lanes,
             folder: self.folder(),
             params: serde_json::json!({ "user": "root" }),
             cancel: self.cancel.clone(),
         })
         .await
+    }
+
+    /// Another machine of the same attempt.
+    pub(crate) fn of_lane(&self, role: &str) -> Self {
+        Self { journal: self.journal.for_lane(role), ..Self::new() }
+    }
+
+    pub(crate) fn handle(&self) -> LaneHandle {
+        LaneHandle {
+            name: "test".to_owned(),
+            capabilities: Capability::ALL.into_iter().collect(),
+            console: Some(Arc::new(TestConsole::new(self))),
+            control: None,
+            faults: None,
+            speed: None,
+            qemu_log: Some(self.folder().join("qemu.log")),
+            ended: self.ended.subscribe(),
+        }
+    }
+
+    /// What the journal has of one kind, as JSON.
+    pub(crate) fn noted(&self, event: &str) -> Vec<serde_json::Value> {
+        let events = self.journal.all_after(Default::default());
+        let of_kind = events.iter().filter(|one| one.body.name() == event);
+        of_kind.map(|one| serde_json::to_value(&**one).unwrap()).collect()
+    }
+
+    pub(crate) fn digest(&self, frame_counter: u32) {
+        let digest = ObservedDigest {
+            frame_counter,
+            channel_hashes: None,
+            raw_records: Vec::new(),
+            unknown_records: Vec::new(),
+            framebuffer_hash: 0,
+        };
+        let body = Body::DigestUpdated {
+            digest: Arc::new(digest),
+            framebuffer: "matches".to_owned(),
+            new_records: 0,
+            missed: Vec::new(),
+            restarted: false,
+        };
+        self.journal.append(Source::Digest, body);
     }
 }
 

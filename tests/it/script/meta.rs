@@ -52,9 +52,12 @@ fn the_reference_names_everything_the_meta_file_does() {
 async fn a_running_scenario_finds_every_name() {
     let meta = Meta::load();
     let mut script = String::from(
-        "local caught = select(2, pcall(function() t.serial:wait_for(1) end))\n\
+        "local declared\ndeclared = scenario('it', { timeout = 20 }, function(t)\n\
+         local caught = select(2, pcall(function() t.serial:wait_for(1) end))\n\
          local objects = { Test = t, Task = t:spawn(function() end), Keyboard = t.keyboard, Mouse = t.mouse,\n\
-           Digest = t.digest, Serial = t.serial, Screen = t.screen, Agent = t.agent, Lane = t.lane, Expect = expect(1), Error = caught, Matcher = any }\n",
+           Digest = t.digest, Serial = t.serial, Screen = t.screen, Agent = t.agent, Lane = t.lane, Expect = expect(1), Error = caught, Matcher = any,\n\
+           Within = expect(t.serial).within(1), Rule = never(1), Always = t:always('x', function() return true end),\n\
+           Scenario = scenario, Declaration = declared }\n",
     );
     for (class, members) in &meta.members {
         script.push_str(&format!("expect(type(objects.{class})):equals('userdata')\n"));
@@ -74,7 +77,8 @@ async fn a_running_scenario_finds_every_name() {
          for name in pairs(_G) do t:check({ name, lua[name] or ours[name] or false }):equals { name, true } end\n\
          for name in pairs(ours) do t:check({ name, _G[name] ~= nil }):equals { name, true } end\n",
     );
-    let outcome = TestMachine::new().run(&script).await;
+    script.push_str("end)");
+    let outcome = TestMachine::new().run_file(&script).await;
     assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
 }
 
@@ -85,7 +89,8 @@ fn every_lua_example_compiles() {
         for (line, code) in blocks(&read(&page), "lua") {
             // Lines before the example, so that an error names the line of the page.
             let padding = "\n".repeat(line);
-            let is_scenario = code.lines().any(|line| line.starts_with("scenario("));
+            let is_scenario =
+                code.lines().any(|line| line.starts_with("scenario(") || line.starts_with("scenario.only("));
             let source = match is_scenario {
                 true => format!("{padding}{code}"),
                 false => format!("{}scenario('example', function(t)\n{code}\nend)", &padding[1..]),
@@ -273,7 +278,7 @@ impl Meta {
                 meta.members.insert(name.to_owned(), fields[name].clone());
             } else if let Some(rest) = line.strip_prefix("function ") {
                 let name = rest.split('(').next().unwrap();
-                match name.split_once(':') {
+                match name.split_once([':', '.']) {
                     Some((class, method)) => {
                         meta.members.get_mut(class).unwrap().insert(method.to_owned());
                     }
@@ -281,12 +286,17 @@ impl Meta {
                         meta.globals.insert(name.to_owned());
                     }
                 }
-                if let Some(options) = options.take() {
+                if let Some(options) = options.take().filter(|_| !name.starts_with("Scenario.")) {
                     let call = name.trim_start_matches("Test:").to_lowercase();
                     meta.options.insert(call, fields[options].clone());
                 }
             } else if let Some((name, "nil")) = line.split_once(" = ") {
                 meta.globals.insert(name.to_owned());
+                // What is called is described by its class: `scenario` by `backstaff.Scenario`.
+                let options = format!("{}{}Options", name[..1].to_uppercase(), &name[1..]);
+                if let Some(options) = fields.get(options.as_str()) {
+                    meta.options.insert(name.to_owned(), options.clone());
+                }
             }
         }
         // Scripts get these from `pcall`; there is nothing to call on them.

@@ -19,6 +19,13 @@ async fn a_misspelled_member_names_the_near_miss() {
         ("t.lane:nme()", "lane: there is no `nme`, did you mean `name`?"),
         ("expect(1):equal(1)", "expect: there is no `equal`, did you mean `equals`?"),
         ("t:spawn(function() end):jon()", "task: there is no `jon`, did you mean `join`?"),
+        ("expect(1):withn(1)", "expect: there is no `withn`, did you mean `within`?"),
+        ("expect(t.serial).within(1):equal(1)", "within: there is no `equal`, did you mean `equals`?"),
+        ("t:alwys()", "t: there is no `alwys`, did you mean `always`?"),
+        ("t:deffer()", "t: there is no `deffer`, did you mean `defer`?"),
+        ("t:warm('x')", "t: there is no `warm`, did you mean `warn`?"),
+        ("t:always('x', function() return true end):stp()", "check: there is no `stp`, did you mean `stop`?"),
+        ("t.lanes.a:pause()", "t.lanes: there is no `a`, this scenario has one lane"),
         ("t.serial = nil", "t: `serial` cannot be set"),
     ];
     for (script, wanted) in cases {
@@ -31,7 +38,7 @@ async fn a_misspelled_member_names_the_near_miss() {
         failure.hint.as_deref(),
         Some(
             "lane has name, folder, capabilities, pause, resume, is_paused, reset, powerdown, snapshot, restore, qmp, \
-             inject, clear_faults, wait_for_shutdown"
+             inject, clear_faults, wait_for_shutdown, keyboard, mouse, digest, serial, screen, agent"
         )
     );
 }
@@ -148,6 +155,8 @@ async fn the_members_that_are_listed_are_those_that_are_documented() {
         ("Screen", "t.screen"),
         ("Lane", "t.lane"),
         ("Expect", "expect(1)"),
+        ("Within", "expect(t.serial).within(1)"),
+        ("Always", "t:always('x', function() return true end)"),
     ];
     for (class, object) in objects {
         let failure = failure(TestMachine::new().run(&format!("local x = ({object}).zzzzzzzzz")).await);

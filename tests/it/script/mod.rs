@@ -1,5 +1,10 @@
+mod always;
 mod attempt;
+mod declare;
+mod defer;
 mod evidence;
+mod lanes;
 mod machine;
 mod meta;
 mod mistakes;
+mod waits;
