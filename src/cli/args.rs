@@ -54,10 +54,10 @@ pub(super) enum Command {
     Replay(ReplayCommand),
     /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
     Report(ReportCommand),
-    /// Say what many runs have in common: waits near their deadlines, scenarios that do not always pass.
-    Flakes(FlakesCommand),
     /// Say why a run failed, or write the page of everything that happened in it.
     Trace(TraceCommand),
+    /// Say what many runs have in common: waits near their deadlines, scenarios that do not always pass.
+    Flakes(FlakesCommand),
     /// Show lanes: what runs would do, without doing it.
     Lane {
         #[command(subcommand)]

@@ -3,6 +3,7 @@
 use super::failure::printable;
 use super::source::{JOURNAL_FILE, RawEvent, RawJournal};
 use super::style::{Look, Tone};
+use crate::journal::matching::show;
 use crate::journal::run::{AttemptRecord, FailureNote, RunRecord, TestRecord, Verdict};
 
 /// Says why a run did not pass, or that nothing failed.
@@ -253,7 +254,7 @@ fn told(event: &RawEvent, look: Look) -> Option<String> {
         "key_sent" => format!("key {} {}", event.text("key"), event.text("action")),
         "text_typed" => format!("typed {} characters", event.number("chars")?),
         "mouse_sent" => format!("mouse {} {}", event.text("action"), event.text("detail")),
-        "qmp_event" => format!("{} {}", event.text("name"), event.data["data"]),
+        "qmp_event" => format!("{} {}", event.text("name"), show(&event.data["data"])),
         "lane_state" | "agent_state" => format!("{} {}", event.text("state"), event.text("detail")),
         "lane_ended" => format!("the machine ended: {}", event.text("how")),
         "lane_command" => format!("{} {}", event.text("command"), event.text("detail")),
@@ -284,7 +285,7 @@ fn told(event: &RawEvent, look: Look) -> Option<String> {
     Some(format!("{}{text}", look.paint(Tone::Faint, head)))
 }
 
-/// `line_rendered { row: 3 }`, without its time, which the line has.
+/// `line_rendered { row = 3 }`, without its time, which the line has.
 fn record(event: &RawEvent) -> String {
     let fields = event.data.as_object().into_iter().flatten();
     let Some((name, value)) = fields.into_iter().find(|(name, _)| *name != "frame_counter") else {
@@ -294,7 +295,7 @@ fn record(event: &RawEvent) -> String {
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, _| name != "timestamp_ms");
     }
-    format!("{name} {value}")
+    format!("{name} {}", show(&value))
 }
 
 fn full_name(test: &TestRecord) -> String {

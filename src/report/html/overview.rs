@@ -105,6 +105,7 @@ impl<'a> Overview<'a> {
                 Err(why) => tests[test].attempts[attempt].why_not = Some(why),
             }
         }
+        packer.waits.retain(|wait| wait.used() >= TIGHT);
         packer.waits.sort_by(|a, b| b.used().total_cmp(&a.used()));
         packer.waits.truncate(MAX_WAITS);
         let scripts: BTreeMap<&str, &str> =
@@ -254,3 +255,5 @@ impl Packer {
 const LINES_BEFORE: u32 = 3;
 const LINES_AFTER: u32 = 1;
 const MAX_WAITS: usize = 50;
+/// A wait that took less of its time than this is nobody's worry.
+const TIGHT: f64 = 0.02;

@@ -244,7 +244,9 @@ const TELL = {
   digest_updated: d => [`frame ${d.frame_counter}`, `framebuffer ${d.framebuffer}`, d.new_records && `${d.new_records} new`,
     d.missed?.length && `unseen: ${d.missed.join(' ')}`, d.restarted && 'the guest began anew'].filter(Boolean).join(', '),
   digest_record: d => {
-    const [name, value] = recordOf(d), fields = { ...value };
+    const [name, value] = recordOf(d);
+    if (!name) return '';
+    const fields = { ...value };
     delete fields.timestamp_ms;
     return `${name} ${lua(fields)}`;
   },
@@ -470,7 +472,7 @@ function overview() {
   const host = el('div', { id: 'tests', class: 'list', role: 'listbox', tabindex: 0, 'aria-label': 'Tests, those that did not pass first' });
   const list = new List(host, 32, renderRow, index => { select(index); open(); });
   const aside = run.waits.length ? el('section', { class: 'pane', 'aria-label': 'Tightest waits' },
-    el('div', { class: 'head' }, el('h2', null, 'Tightest waits'), el('span', { class: 'muted' }, 'matched, but late')),
+    el('div', { class: 'head' }, el('h2', null, 'Tightest waits'), el('span', { class: 'muted' }, 'time used of the deadline')),
     waitList(run.waits.map(wait => ({ ...wait, used: wait.took_ms / wait.timeout_ms, title: run.tests[wait.test]?.name })),
       wait => openTest(wait.test, wait.attempt, wait.seq))) : null;
   const meta = [run.began.lane && `lane ${run.began.lane}`, run.began.jobs ? plural(run.began.jobs, 'job') : null, clock(run.began_ms),
@@ -552,9 +554,10 @@ function brokenView(broken) {
 /** Waits with the part of their time they took. */
 function waitList(waits, choose) {
   const host = el('div', { id: 'waits', class: 'list', role: 'listbox', tabindex: 0, 'aria-label': 'Waits, the tightest first' });
-  const list = new List(host, 30, wait => el('div', { class: 'row wait', role: 'option', title: clean(`${wait.title ? wait.title + ', ' : ''}line ${wait.line}: ${wait.call} ${wait.wanted}`) },
-    gauge(wait.used, wait.outcome && wait.outcome !== 'matched'), el('span', { class: 'num' }, `${span(wait.took_ms)} / ${span(wait.timeout_ms)}`),
-    el('span', { class: 'what' }, `${wait.line ? `:${wait.line} ` : ''}${wait.call} ${wait.wanted}`)), index => { list.select(index); choose(waits[index]); });
+  const list = new List(host, 44, wait => el('div', { class: 'row wait', role: 'option', title: clean(`${wait.call} ${wait.wanted}`) },
+    el('span', { class: 'what' }, `${wait.call} ${wait.wanted}`),
+    el('span', { class: 'under' }, gauge(wait.used, wait.outcome && wait.outcome !== 'matched'), el('span', { class: 'num' }, `${span(wait.took_ms)} of ${span(wait.timeout_ms)}`),
+      el('span', { class: 'of' }, [wait.line && `line ${wait.line}`, wait.title].filter(Boolean).join(' · ')))), index => { list.select(index); choose(waits[index]); });
   host.addEventListener('keydown', event => {
     const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
     if (!step && event.key !== 'Enter') return;
@@ -590,7 +593,7 @@ function failureCard(attempt, test, extra) {
       el('p', { class: 'message' }, message),
       rest.length ? el('pre', { class: 'more' }, rest.join('\n')) : null,
       miss.length ? el('pre', { class: 'near' }, miss.join('\n')) : null,
-      failure?.hint ? el('p', { class: 'hint' }, failure.hint) : null,
+      failure?.hint ? el('p', { class: 'hint' }, el('b', null, 'hint: '), failure.hint) : null,
       failure?.traceback ? el('pre', { class: 'muted' }, failure.traceback) : null,
       attempt.why_not ? el('p', { class: 'note' }, `There is no trace of this attempt here: ${attempt.why_not}. Its folder is ${attempt.folder}`) : null,
       chips.length ? el('div', { class: 'chips' }, chips) : null, extra),
@@ -747,7 +750,10 @@ function traceView(index, attempt, seq) {
   function showFrame() {
     const { shots } = state.model;
     const usable = shots.filter(shot => shot.picture !== undefined);
-    const now = usable.findLast(shot => shot.t <= state.moment + 1e-9) || usable[0];
+    // What went wrong is followed by a picture of it, taken at once.
+    const { selected, moment } = state;
+    const taken = selected.tone === 'wrong' && usable.find(shot => shot.event.i > selected.i && shot.t >= moment && shot.t - moment < 1);
+    const now = taken || usable.findLast(shot => shot.t <= moment + 1e-9) || usable[0];
     state.shot = now;
     if (!now) { frame.replaceChildren(el('p', { class: 'empty' }, shots.length ? 'The pictures of this attempt are not in this page.' : 'No screenshot was taken.')); caption.replaceChildren(); return; }
     if (frame.dataset.path !== now.path) {
@@ -777,24 +783,24 @@ function traceView(index, attempt, seq) {
   // ---- what is known of an event
   function showDetail(event) {
     const { model } = state, d = event.data;
-    detailTitle.textContent = `${event.source} · ${event.name.replaceAll('_', ' ')}`;
+    detailTitle.textContent = clean(`${event.source} · ${event.name.replaceAll('_', ' ')}`);
     const parts = [el('h3', { class: event.tone === 'wrong' ? 'bad' : event.tone === 'caution' ? 'warn' : null }, el('span', { class: `dot ${sourceClass(event.source)}` }), el('span', null, event.text.slice(0, 2000)))];
     const facts = [['time', `${at(event.t)}${model.wall ? ` · ${new Date(model.wall + event.t * 1000).toISOString().slice(11, 23)} UTC` : ''}`], ['event', `#${event.seq}`]];
     if (event.lane) facts.push(['lane', event.lane]);
     const { wait, step } = event;
     if (wait) {
       const took = wait.to - wait.from, over = wait.outcome !== null && wait.outcome !== 'matched' && wait.outcome !== 'cancelled';
-      facts.push(['outcome', wait.outcome ?? 'did not end'], ['used', `${span(took * 1000)} of ${span(wait.limit * 1000)} (${Math.round(100 * took / wait.limit)} %)`], ['slack', span(Math.max(0, wait.limit - took) * 1000)]);
-      if (wait.load !== undefined) facts.push(['host load', `${wait.load.toFixed(2)} per processor`]);
-      if (wait.speed !== undefined) facts.push(['lane speed', `${Math.round(wait.speed * 100)} %`]);
-      parts.push(el('div', { class: `gauge${over ? ' over' : ''}`, role: 'img', 'aria-label': `${Math.round(100 * took / wait.limit)} % of its deadline used` }, el('i', { css: { width: `${Math.min(100, 100 * took / wait.limit)}%` } })), factList(facts),
-        el('h2', null, 'Wanted'), el('pre', null, wait.wanted));
+      const share = Math.round(100 * took / wait.limit), misses = nearestMisses(model, wait);
       const match = wait.matched !== undefined && wait.matched !== null && model.bySeq.get(wait.matched);
+      parts.push(el('div', { class: `gauge${over ? ' over' : share > 75 ? ' tight' : ''}`, role: 'img', 'aria-label': `${share} % of its deadline used` }, el('i', { css: { width: `${Math.min(100, share)}%` } })),
+        el('p', null, `${wait.outcome ?? 'did not end'} after ${span(took * 1000)} of ${span(wait.limit * 1000)}, `, el('b', null, wait.limit > took ? `${span((wait.limit - took) * 1000)} slack` : 'no slack')));
       if (match) parts.push(el('h2', null, 'Matched'), jump(match));
-      const misses = nearestMisses(model, wait);
       if (misses.length) parts.push(el('h2', null, over || wait.outcome === null ? 'Nearest misses' : 'Passed over'), el('div', { class: 'misses' }, misses.map(miss =>
         el('button', { type: 'button', onclick: () => choose(miss.event) }, `${at(miss.event.t)}  ${miss.event.text}`.slice(0, 400), miss.why.length ? el('span', { class: 'why' }, miss.why.join('; ')) : null))));
       else if (over) parts.push(el('p', { class: 'muted' }, 'Nothing that could have matched was seen.'));
+      if (wait.load !== undefined) facts.push(['host load', `${wait.load.toFixed(2)} per processor`]);
+      if (wait.speed !== undefined) facts.push(['lane speed', `${Math.round(wait.speed * 100)} %`]);
+      parts.push(el('h2', null, 'Wanted'), el('pre', null, wait.wanted), factList(facts));
     } else if (step) {
       facts.push(['step', step.path.join(' › ')], ['took', `${span((step.to - step.from) * 1000)} of ${span(step.limit * 1000)}`], ['outcome', step.passed === null ? 'did not end' : step.passed ? 'passed' : 'failed']);
       parts.push(factList(facts));
@@ -817,7 +823,7 @@ function traceView(index, attempt, seq) {
   function showLua(event) {
     const line = lineAt(state.model, event, attempt.failure), isFailure = line && attempt.failure?.line === line;
     const file = isFailure && attempt.failure.file || test.file, text = state.texts[file];
-    codeTitle.textContent = line ? `${file}:${line}` : file || 'Lua';
+    codeTitle.textContent = clean(line ? `${file}:${line}` : file || 'Lua');
     if (text === undefined) { code.replaceChildren(el('p', { class: 'empty' }, line ? `Line ${line}; the text of the script is not in this page.` : 'The text of the script is not in this page.')); state.lines = null; return; }
     if (state.lines !== file) {
       state.lines = file;
@@ -1108,7 +1114,7 @@ class Strip {
     g.fillStyle = c.accent; g.fillRect(x - 0.5, RULER - 2, 2, this.h);
     const label = at(state.moment);
     g.font = '600 11px system-ui, sans-serif'; g.textBaseline = 'middle'; g.textAlign = 'center';
-    const width = g.measureText(label).width + 10, middle = Math.min(this.w - width / 2 - 2, Math.max(GUTTER + width / 2, x));
+    const width = g.measureText(label).width + 10, middle = Math.min(this.w - width / 2 - 96, Math.max(GUTTER + width / 2, x));
     g.beginPath(); g.roundRect(middle - width / 2, 1, width, 17, 4); g.fill();
     g.fillStyle = c.panel; g.fillText(label, middle, 10);
     const track = this.tracks.find(it => it.marks.includes(state.selected));

@@ -5,7 +5,7 @@ use backstaff::journal::{Body, Source};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::sample::{Sample, Try, not_passed, passed, wait_began, wait_ended};
+use super::made::{Sample, Try, not_passed, passed, wait_began, wait_ended};
 use crate::cli::lab::Lab;
 
 fn wait(number: u32, timeout_s: f64, outcome: &str, took_ms: u64, load: f64) -> [(Source, Body); 2] {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tap_parser::{DirectiveKind, TapParser, TapStatement, TapTest};
 use uppsala::XsdValidator;
 
-use super::sample::{Sample, every_kind, not_passed, passed};
+use super::made::{Sample, every_kind, not_passed, passed};
 
 /// What a format says of each test: its name and class.
 type Told = BTreeMap<String, Class>;

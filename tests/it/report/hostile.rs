@@ -7,7 +7,7 @@ use backstaff::report::style::Look;
 use backstaff::report::{github, ndjson, subunit, summary};
 
 use super::formats::{junit_told, junit_xml, ndjson_told, rendered, subunit_told, tap_text, tap_told};
-use super::sample::{Sample, Try, not_passed, passed};
+use super::made::{Sample, Try, not_passed, passed};
 
 const HOSTILE: [&str; 9] = [
     "]]> <!-- & \" ' </testcase><system-out>",

@@ -5,7 +5,7 @@ use std::path::Path;
 use backstaff::journal::run::{self, Shard, Timings, Verdict};
 use backstaff::report::merge::list_digest;
 
-use super::sample::{Sample, every_kind, not_passed, passed};
+use super::made::{Sample, every_kind, not_passed, passed};
 use crate::cli::lab::Lab;
 
 /// Tests 0, 1, … of a list of `total * 2` tests, in as many shards, each a folder `shard-N`.

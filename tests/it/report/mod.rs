@@ -1,6 +1,10 @@
 //! Integration tests of `backstaff::report`.
+pub(crate) mod browser;
 mod flakes;
 mod formats;
 mod hostile;
+mod html;
+mod made;
 mod merge;
-mod sample;
+pub(crate) mod sample;
+mod why;

@@ -1,196 +1,211 @@
-//! Runs as the scheduler leaves them, made by hand.
+//! Folders of runs as the runner leaves them, with journals whose times are made up.
 
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use backstaff::journal::run::{
-    AttemptNote, AttemptRecord, FailureNote, NotLoaded, RUN_FILE, RunBegan, RunRecord, TestNote, TestRecord,
-    Verdict,
-};
-use backstaff::journal::{Body, Journal, Source};
-use backstaff::report::merge;
-use jiff::{SignedDuration, Timestamp};
+use backstaff::console::Screenshot;
+use backstaff::journal::run::{AttemptNote, FailureNote, RunBegan, RunBody, RunLog, TestNote, Verdict};
+use serde_json::{Value, json};
 
-/// A run in `folder`, of tests that are added.
+/// A run's folder that is being written.
 pub(crate) struct Sample {
-    pub(crate) run: RunRecord,
-}
-
-/// An attempt to add.
-pub(crate) struct Try<'a> {
-    /// None: it did not end.
-    pub(crate) verdict: Option<Verdict>,
-    /// The kind and the message.
-    pub(crate) failure: Option<(&'a str, &'a str)>,
-    /// Goes into its journal.
-    pub(crate) events: Vec<(Source, Body)>,
-}
-
-pub(crate) fn passed() -> Try<'static> {
-    Try { verdict: Some(Verdict::Passed), failure: None, events: Vec::new() }
-}
-
-pub(crate) fn not_passed<'a>(verdict: Verdict, kind: &'a str, message: &'a str) -> Try<'a> {
-    Try { verdict: Some(verdict), failure: Some((kind, message)), events: Vec::new() }
+    folder: tempfile::TempDir,
+    log: RunLog,
 }
 
 impl Sample {
-    /// Its times are whole seconds: not every reader of subunit can read others.
-    pub(crate) fn new(folder: &Path) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        let began = RunBegan {
-            version: "0.1.0".to_owned(),
-            lane: "sim".to_owned(),
-            jobs: 2,
-            retries: 1,
-            working_dir: "/srv/project".to_owned(),
-            ..RunBegan::default()
-        };
-        let began_at = Timestamp::from_second(1_780_000_000).unwrap();
-        let folder = folder.to_owned();
-        Self { run: RunRecord { folder, began, began_at, took_ms: Some(60_000), ..RunRecord::default() } }
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = RunLog::create(folder.path()).unwrap();
+        let began =
+            RunBegan { version: "0".to_owned(), lane: "sim".to_owned(), jobs: 2, ..RunBegan::default() };
+        log.append([RunBody::RunBegan(began)]);
+        Self { folder, log }
     }
 
-    /// Adds a test of `a.lua` and its attempts, the verdict being the last one's unless it is given.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn script(&self, file: &str, text: &str) {
+        self.log.append([RunBody::ScriptLoaded { file: file.to_owned(), text: text.to_owned() }]);
+    }
+
+    pub(crate) fn append(&self, body: RunBody) {
+        self.log.append([body]);
+    }
+
+    /// A test of one attempt, with this journal; returns the attempt's folder.
     pub(crate) fn test(
-        &mut self,
-        name: &str,
-        verdict: Option<Verdict>,
-        tries: Vec<Try<'_>>,
-    ) -> &mut TestRecord {
-        let line = u32::try_from(self.run.tests.len()).unwrap() * 10 + 1;
-        let id = format!("a.lua::{name}@sim");
-        let mut attempts = Vec::new();
-        for (number, attempt) in (1..).zip(tries) {
-            let folder = self.run.folder.join(format!("{line:02}-test/attempt-{number}"));
-            std::fs::create_dir_all(folder.join("screenshots")).unwrap();
-            let journal = Journal::create(&folder.join("journal.ndjson")).unwrap();
-            for (source, body) in attempt.events {
-                journal.append(source, body);
-            }
-            journal.close();
-            let failure = attempt.failure.map(|(kind, message)| FailureNote {
-                kind: kind.to_owned(),
-                message: message.to_owned(),
-                file: Some("a.lua".to_owned()),
-                line: Some(line + 2),
-                hint: Some("look at the cable".to_owned()),
-                steps: vec!["boot".to_owned()],
-                ..FailureNote::default()
-            });
-            let note = |verdict| AttemptNote {
-                id: id.clone(),
-                attempt: number,
-                verdict,
-                failure,
-                further_misses: 0,
-                warnings: Vec::new(),
-                host_notes: Vec::new(),
-                took_ms: 2_000,
-            };
-            let began_at = self.run.began_at + SignedDuration::from_secs(i64::from(line + number));
-            let ended = attempt.verdict.map(note);
-            attempts.push(AttemptRecord { number, folder, began_at, ended });
-        }
-        let test = TestNote {
-            id,
-            name: name.to_owned(),
-            file: "a.lua".to_owned(),
-            line,
-            lane: "sim".to_owned(),
-            tags: vec!["smoke".to_owned()],
-            ..TestNote::default()
-        };
-        let took_ms = attempts.len() as u64 * 2_000;
-        self.run.tests.push(TestRecord { test, attempts, verdict, took_ms, is_slow: false });
-        self.run.tests.last_mut().unwrap()
+        &self,
+        test: TestNote,
+        verdict: Verdict,
+        failure: Option<FailureNote>,
+        journal: &Journal,
+    ) -> PathBuf {
+        let folder = self.began(test.clone(), journal);
+        self.ended(&test.id, 1, verdict, failure);
+        self.append(RunBody::TestEnded { id: test.id, verdict, attempts: 1, took_ms: 5000, is_slow: false });
+        folder
     }
 
-    /// Adds one that passes at once.
-    pub(crate) fn passing(&mut self, name: &str) -> &mut TestRecord {
-        self.test(name, Some(Verdict::Passed), vec![passed()])
+    /// The same, killed in the middle.
+    pub(crate) fn began(&self, test: TestNote, journal: &Journal) -> PathBuf {
+        let id = test.id.clone();
+        self.append(RunBody::TestSelected(test));
+        self.attempt(&id, 1, journal)
     }
 
-    /// Writes `run.ndjson`.
-    pub(crate) fn store(&mut self) -> &RunRecord {
-        let began = &mut self.run.began;
-        began.tests = u32::try_from(self.run.tests.len()).unwrap();
-        if began.list_digest.is_empty() {
-            began.list_tests = began.tests;
-            began.list_digest = merge::list_digest(self.run.tests.iter().map(|test| test.test.id.as_str()));
-        }
-        let mut file = File::create(self.run.folder.join(RUN_FILE)).unwrap();
-        merge::write(&self.run, &self.run.folder, &mut file).unwrap();
-        &self.run
+    pub(crate) fn attempt(&self, id: &str, attempt: u32, journal: &Journal) -> PathBuf {
+        let folder = format!(
+            "{:x}/attempt-{attempt}",
+            id.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte))
+        );
+        self.append(RunBody::AttemptBegan { id: id.to_owned(), attempt, folder: folder.clone() });
+        let folder = self.path().join(folder);
+        journal.write(&folder);
+        folder
+    }
+
+    pub(crate) fn ended(&self, id: &str, attempt: u32, verdict: Verdict, failure: Option<FailureNote>) {
+        self.append(RunBody::AttemptEnded(AttemptNote {
+            id: id.to_owned(),
+            attempt,
+            verdict,
+            failure,
+            further_misses: 0,
+            warnings: Vec::new(),
+            host_notes: Vec::new(),
+            took_ms: 5000,
+        }));
+    }
+
+    pub(crate) fn run_ended(&self) {
+        self.append(RunBody::RunEnded { took_ms: 9000, ended_by: None });
     }
 }
 
-/// A run that was killed, with each kind of verdict in it.
-pub(crate) fn every_kind(folder: &Path) -> Sample {
-    let mut sample = Sample::new(folder);
-    let png = b"\x89PNG\r\n\x1a\n not really".as_slice();
-    let attempt = Try { events: story_of_a_pass(), ..passed() };
-    let passed_test = sample.test("passes", Some(Verdict::Passed), vec![attempt]);
-    let attempt_folder = passed_test.attempts[0].folder.clone();
-    std::fs::write(attempt_folder.join("screenshots/01.png"), png).unwrap();
-    std::fs::write(attempt_folder.join("notes.txt"), "what the script attached").unwrap();
-    let first = not_passed(Verdict::Failed, "expectation", "expected 7, got 8");
-    sample.test("is flaky", Some(Verdict::Flaky), vec![first, passed()]);
-    let fails = || not_passed(Verdict::Failed, "expectation", "expected \"up\"\n  got \"down\"");
-    sample.test("fails", Some(Verdict::Failed), vec![fails(), fails()]);
-    let error = not_passed(Verdict::Error, "script", "attempt to index a nil value");
-    sample.test("is wrong", Some(Verdict::Error), vec![error]);
-    let lost = || not_passed(Verdict::LaneFailed, "lane_lost", "QEMU exited with status 1");
-    sample.test("loses its lane", Some(Verdict::LaneFailed), vec![lost(), lost()]);
-    let timeout = not_passed(Verdict::TimedOut, "timeout", "no match for \"login:\" within 30 s");
-    sample.test("takes too long", Some(Verdict::TimedOut), vec![timeout]);
-    let skip = not_passed(Verdict::Skipped, "skip", "the lane has no mouse");
-    sample.test("is skipped", Some(Verdict::Skipped), vec![skip]);
-    let cancelled = not_passed(Verdict::Cancelled, "cancelled", "the run was interrupted");
-    sample.test("is cancelled", Some(Verdict::Cancelled), vec![cancelled]);
-    let bug = not_passed(Verdict::Bug, "bug", "the attempt panicked");
-    sample.test("meets a bug", Some(Verdict::Bug), vec![bug]);
-    let unfinished = Try { verdict: None, failure: None, events: Vec::new() };
-    sample.test("does not end", None, vec![unfinished]);
-    sample.test("never begins", None, Vec::new());
-    let repeated = sample.passing("has [a case] # 2 \\ <&\"> ]]>");
-    repeated.test.id.push_str("#2");
-    (repeated.test.repetition, repeated.test.case) = (Some(2), Some("a case".to_owned()));
+pub(crate) fn test(name: &str) -> TestNote {
+    let (file, lane) = ("login.lua".to_owned(), "sim".to_owned());
+    TestNote {
+        id: format!("{file}::{name}@{lane}"),
+        name: name.to_owned(),
+        file,
+        line: 1,
+        lane,
+        ..TestNote::default()
+    }
+}
+
+/// The lines of a journal.
+#[derive(Default)]
+pub(crate) struct Journal {
+    seq: u64,
+    lines: String,
+    pictures: Vec<(String, Vec<u8>)>,
+}
+
+impl Journal {
+    pub(crate) fn event(self, t_ms: u64, source: &str, name: &str, data: Value) -> Self {
+        self.on("", t_ms, source, name, data)
+    }
+
+    /// With a lane's name.
+    pub(crate) fn on(mut self, lane: &str, t_ms: u64, source: &str, name: &str, data: Value) -> Self {
+        self.seq += 1;
+        let mut event = json!({"seq": self.seq, "t_ns": t_ms * 1_000_000, "wall": "2026-01-01T00:00:00Z",
+            "source": source, "event": name, "data": data});
+        if !lane.is_empty() {
+            event["lane"] = json!(lane);
+        }
+        self.line(&event.to_string())
+    }
+
+    pub(crate) fn line(mut self, line: &str) -> Self {
+        self.lines.push_str(line);
+        self.lines.push('\n');
+        self
+    }
+
+    /// So many events are missing here.
+    pub(crate) fn gap(mut self, missing: u64) -> Self {
+        self.seq += missing;
+        self
+    }
+
+    /// A screenshot; `red` makes pictures differ.
+    pub(crate) fn shot(mut self, t_ms: u64, path: &str, red: u8) -> Self {
+        let pixels = (0..64 * 48_u32).flat_map(|at| [u8::try_from(at % 251).unwrap(), 40, red, 0]).collect();
+        let png = Screenshot { width: 64, height: 48, pixels }.to_png().unwrap();
+        self.pictures.push((path.to_owned(), png));
+        self.event(t_ms, "screen", "screenshot", json!({"path": path, "width": 64, "height": 48}))
+    }
+
+    pub(crate) fn write(&self, folder: &Path) {
+        std::fs::create_dir_all(folder.join("screenshots")).unwrap();
+        let text = format!("{{\"format\":\"backstaff-journal\",\"version\":1}}\n{}", self.lines);
+        std::fs::write(folder.join("journal.ndjson"), text).unwrap();
+        for (path, png) in &self.pictures {
+            std::fs::write(folder.join(path), png).unwrap();
+        }
+    }
+}
+
+/// A login that gets another answer than it waits for, and how it is noted.
+pub(crate) fn failed_login() -> (Journal, FailureNote) {
+    let wanted = "{ paste_received = { correct = true, len = 23 } }";
+    let record = |t: u64, name: &str, value: Value| (t, json!({name: value, "frame_counter": t / 100}));
+    let mut journal = Journal::default()
+        .event(0, "runner", "attempt_began", json!({"scenario": "logs in", "file": "login.lua", "line": 1, "lane": "sim", "attempt": 1}))
+        .event(10, "lane", "lane_state", json!({"state": "starting"}))
+        .event(40, "lane", "lane_state", json!({"state": "ready"}))
+        .event(50, "script", "step_began", json!({"path": ["boot"], "timeout_s": 60.0, "line": 2}))
+        .event(60, "script", "wait_began", json!({"wait": 1, "call": "serial:wait_for", "wanted": "text matching \"login: $\"", "timeout_s": 1.0, "line": 3}))
+        .event(900, "serial", "serial_line", json!({"text": "login: "}))
+        .event(905, "script", "wait_ended", json!({"wait": 1, "outcome": "matched", "matched": 6, "took_ms": 845, "host_load": 0.5}))
+        .event(906, "script", "step_ended", json!({"path": ["boot"], "passed": true, "took_ms": 856}))
+        .shot(920, "screenshots/01-boot.png", 10)
+        .event(1000, "script", "step_began", json!({"path": ["answer"], "timeout_s": 60.0, "line": 5}))
+        .event(1200, "keyboard", "text_typed", json!({"chars": 23, "took_ms": 180}))
+        .event(1210, "script", "expectation", json!({"what": "equals 1", "passed": true, "line": 7}))
+        .event(1220, "script", "wait_began", json!({"wait": 2, "call": "digest:wait_for", "wanted": wanted, "timeout_s": 3.0, "line": 8}));
+    let records = [
+        record(1300, "keypress", json!({"unicode": "\r", "scancode": 28, "timestamp_ms": 1290})),
+        record(1500, "paste_received", json!({"correct": false, "len": 23, "timestamp_ms": 1490})),
+        record(2500, "line_rendered", json!({"row": 25, "timestamp_ms": 2490})),
+    ];
+    for (t, data) in records {
+        journal = journal.event(t, "digest", "digest_record", data);
+    }
+    let journal = journal
+        .event(2600, "serial", "serial_line", json!({"text": "wrong answer"}))
+        .event(
+            4220,
+            "script",
+            "wait_ended",
+            json!({"wait": 2, "outcome": "timeout", "took_ms": 3000, "host_load": 4.2, "lane_speed": 0.31}),
+        )
+        .shot(4240, "screenshots/02-timeout.png", 200)
+        .event(4250, "script", "step_ended", json!({"path": ["answer"], "passed": false, "took_ms": 3250}))
+        .event(4300, "lane", "lane_state", json!({"state": "stopping"}))
+        .event(4400, "runner", "attempt_ended", json!({"verdict": "timed_out", "reason": "no match"}));
+    let message = format!(
+        "digest:wait_for: no match for {wanted} within 3.0 s\nseen since the last match: 1 keypress\n\
+         nearest miss: {{ paste_received = {{ correct = false, len = 23 }} }}\n              (correct: wanted true, got false)"
+    );
     let failure = FailureNote {
-        kind: "script".to_owned(),
-        message: "unexpected symbol near `)`".to_owned(),
-        file: Some("broken.lua".to_owned()),
-        line: Some(3),
-        ..FailureNote::default()
+        kind: "timeout".to_owned(),
+        message,
+        file: Some("login.lua".to_owned()),
+        line: Some(8),
+        hint: Some("look at the\ncable".to_owned()),
+        steps: vec!["answer".to_owned()],
+        screenshot: Some("screenshots/02-timeout.png".to_owned()),
+        traceback: None,
     };
-    sample.run.not_loaded.push(NotLoaded { file: "broken.lua".to_owned(), failure });
-    sample.run.took_ms = None;
-    sample.store();
-    sample
+    (journal, failure)
 }
 
-fn story_of_a_pass() -> Vec<(Source, Body)> {
-    let path = || vec!["boot".to_owned()];
-    vec![
-        (Source::Script, Body::StepBegan { path: path(), timeout_s: 60.0, line: 3 }),
-        wait_began(1, 10.0),
-        wait_ended(1, "matched", 2_500, None),
-        wait_began(2, 1.0),
-        wait_ended(2, "matched", 900, Some(3.5)),
-        (Source::Script, Body::Log { message: "a word\tof the script".to_owned() }),
-        (Source::Script, Body::StepEnded { path: path(), passed: true, took_ms: 3_400 }),
-        (Source::Script, Body::Screenshot { path: "screenshots/01.png".to_owned(), width: 1, height: 1 }),
-        (Source::Script, Body::Attachment { name: "notes".to_owned(), path: "notes.txt".to_owned() }),
-    ]
-}
-
-pub(crate) fn wait_began(wait: u32, timeout_s: f64) -> (Source, Body) {
-    let (call, wanted) = ("digest:wait_for".to_owned(), "{ stage = \"parked\" }".to_owned());
-    (Source::Script, Body::WaitBegan { wait, call, wanted, timeout_s, line: 4 + wait })
-}
-
-pub(crate) fn wait_ended(wait: u32, outcome: &str, took_ms: u64, host_load: Option<f64>) -> (Source, Body) {
-    let outcome = outcome.to_owned();
-    let lane_speed = host_load.map(|load| 1.0 / load.max(1.0));
-    (Source::Script, Body::WaitEnded { wait, outcome, matched: None, took_ms, host_load, lane_speed })
-}
+pub(crate) const LOGIN: &str = "scenario(\"logs in\", function(t)\n  t:step(\"boot\", function()\n    \
+    t.serial:wait_for(\"login: $\", { timeout = 1 })\n  end)\n  t:step(\"answer\", function()\n    \
+    t.keyboard:type(\"sextant{HELLO_OPERATOR}\")\n    expect(1):equals(1)\n    \
+    t.digest:wait_for({ paste_received = { len = 23, correct = true } }, { timeout = 3 })\n  end)\nend)\n";

@@ -8,6 +8,8 @@ mod list;
 mod parallel;
 mod runaway;
 mod selection;
+mod several;
 mod sim;
+mod story;
 mod verdicts;
 mod warm;
