@@ -131,7 +131,7 @@ fn class_of(point: &TapTest<'_>) -> Class {
     match (point.result, is_skipped) {
         (true, true) => Class::Skipped,
         (true, false) => Class::Passed,
-        (false, false) if point.yaml.iter().any(|line| is_error(&line)) => Class::Error,
+        (false, false) if point.yaml.iter().any(is_error) => Class::Error,
         (false, false) => Class::Failure,
         (false, true) => panic!("not ok, and skipped: {point:?}"),
     }
