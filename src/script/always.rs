@@ -100,6 +100,12 @@ impl Check {
         evidence
     }
 
+    /// Whether it has come to its end, and whether it looks at a file, which tells nobody when it grows.
+    fn outlook(&self) -> (bool, bool) {
+        let state = self.state();
+        (state.is_over, state.watches.iter().any(|watch| watch.log.is_some()))
+    }
+
     /// Notes that it does not hold. The failure ends the attempt.
     fn violated(&self, context: &Context, evidence: &str) -> Failure {
         self.state().is_over = true;
@@ -387,10 +393,7 @@ async fn watch(
             }
             None => {
                 newest.mark_unchanged();
-                let state = check.state();
-                let (is_over, has_log) =
-                    (state.is_over, state.watches.iter().any(|watch| watch.log.is_some()));
-                drop(state);
+                let (is_over, has_log) = check.outlook();
                 if is_over {
                     return;
                 }

@@ -103,8 +103,7 @@ pub(super) async fn run(
 
 fn next(lua: &Lua) -> Option<Part> {
     let deferred = lua.app_data_ref::<Deferred>()?;
-    let part = deferred.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    part
+    deferred.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,6 +7,7 @@ mod lanes;
 mod plan;
 mod replay;
 pub(crate) mod rom;
+mod script;
 mod serve;
 mod signals;
 mod terminal;
