@@ -74,13 +74,16 @@ impl Check {
             state = self.state();
         }
         state.is_over = true;
+        // What must never come is not missed where nothing comes.
+        let is_only_never =
+            !state.watches.is_empty() && state.watches.iter().all(|it| matches!(it.rule, Rule::Never(_)));
         let asked = state.asked;
         if let Some(task) = state.task.take() {
             task.abort();
         }
         drop(state);
         self.note(context, "over", None);
-        if asked == 0 {
+        if asked == 0 && !is_only_never {
             let message =
                 format!("t:always: \"{}\" was never asked: nothing came of {}", self.name, self.what);
             context.warn(message, self.place.as_ref());

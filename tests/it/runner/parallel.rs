@@ -24,9 +24,8 @@ fn sleepers(count: usize, options: &str, seconds: f64) -> String {
 /// From when to when each test ran.
 fn spans(run: &RunRecord) -> Vec<(Timestamp, Timestamp)> {
     let span = |test: &TestRecord| {
-        let attempt = &test.attempts[0];
-        let took = attempt.ended.as_ref().unwrap().took_ms;
-        (attempt.began_at, attempt.began_at + std::time::Duration::from_millis(took))
+        let events = ndjson::load(&test.attempts[0].folder.join("journal.ndjson")).unwrap();
+        (events[0].wall, events[events.len() - 1].wall)
     };
     run.tests.iter().map(span).collect()
 }
