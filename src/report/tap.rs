@@ -141,12 +141,14 @@ impl Diagnosis {
     fn text(&mut self, key: &str, value: &str) {
         let value = clean(&cut(value, MESSAGE_BYTES));
         let value = value.trim_end();
-        if !value.contains('\n') {
+        // Readers find out how far a block is indented by its first line, so that must not begin with spaces of its own.
+        // There is a digit for that, which not all of them know.
+        let is_block = value.contains('\n') && !value.trim_start_matches('\n').starts_with([' ', '\t']);
+        if !is_block {
             let quoted = serde_json::Value::from(value);
             return self.line(&format!("{key}: {quoted}"));
         }
-        // The digit says how far the lines are indented: the first may begin with spaces of its own.
-        self.line(&format!("{key}: |2-"));
+        self.line(&format!("{key}: |"));
         for line in value.lines() {
             self.line(&format!("  {line}"));
         }

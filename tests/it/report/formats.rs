@@ -336,7 +336,7 @@ fn tap_shows_steps_of_one_attempt_and_attempts_of_several() {
           verdict: "failed"
           duration_ms: 2000
           kind: "expectation"
-          message: |2-
+          message: |
             expected "up"
               got "down"
           step: "boot"
@@ -350,7 +350,7 @@ fn tap_shows_steps_of_one_attempt_and_attempts_of_several() {
           verdict: "failed"
           duration_ms: 2000
           kind: "expectation"
-          message: |2-
+          message: |
             expected "up"
               got "down"
           step: "boot"
@@ -364,7 +364,7 @@ fn tap_shows_steps_of_one_attempt_and_attempts_of_several() {
       verdict: "failed"
       duration_ms: 4000
       kind: "expectation"
-      message: |2-
+      message: |
         expected "up"
           got "down"
       step: "boot"
