@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthChar as _;
 
 use super::failure::{printable, render};
+use super::story::{Counts, Outcome};
 use super::style::{Look, Tone};
 use crate::journal::{Body, Cursor, Event, Journal};
 use crate::runner::{AttemptReport, FailedScript, RunEvent, RunPlan, Summary, Test, Verdict};
@@ -122,11 +123,8 @@ impl<W: Write> Terminal<W> {
     /// The writer fails.
     pub fn summarize(&mut self, summary: &Summary) -> std::io::Result<()> {
         let flaky = summary.count(&[Verdict::Flaky]);
-        let passed = summary.count(&[Verdict::Passed]) + flaky;
-        let skipped = summary.count(&[Verdict::Skipped]);
         let lane_failed = summary.count(&[Verdict::LaneFailed]);
         let cancelled = summary.count(&[Verdict::Cancelled]);
-        let failed = summary.verdicts.len() - passed - skipped - cancelled;
         if summary.verdicts.len() > FAR && !self.failures.is_empty() {
             self.line(&self.look.paint(Tone::Bad, "failures:"))?;
             for failure in std::mem::take(&mut self.failures) {
@@ -167,7 +165,9 @@ impl<W: Write> Terminal<W> {
             self.line(&self.look.paint(Tone::Faint, text))?;
         }
         // No colour here: other programs read this line.
-        self.line(&format!("{passed} passed, {failed} failed, {skipped} skipped"))?;
+        let not_loaded = std::iter::repeat_n(Outcome::NotLoaded, summary.not_loaded);
+        let outcomes = summary.verdicts.iter().map(|verdict| Outcome::Verdict(*verdict));
+        self.line(&Counts::of(outcomes.chain(not_loaded)).line())?;
         self.out.flush()
     }
 

@@ -98,7 +98,7 @@ fn a_script_that_does_not_compile_shows_its_line() {
                  2 | scenario("a", function(t)
             >    3 |   local x = = 3
     1 script did not load
-    0 passed, 0 failed, 0 skipped
+    0 passed, 1 failed, 0 skipped
     "#);
 }
 
