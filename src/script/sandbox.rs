@@ -159,7 +159,8 @@ fn uncaught(lua: &Lua, value: Value) -> mlua::Result<Value> {
 fn missing_global(lua: &Lua, message: &str) -> Option<String> {
     let (_, rest) = message.split_once("a nil value (global '")?;
     let (name, _) = rest.split_once('\'')?;
-    if ["keyboard", "mouse", "digest", "serial", "screen", "lane", "params"].contains(&name) {
+    if ["keyboard", "mouse", "digest", "serial", "screen", "agent", "lane", "lanes", "params"].contains(&name)
+    {
         return Some(format!("did you mean `t.{name}`?"));
     }
     if ["io", "os", "debug", "package", "require", "dofile", "loadfile", "load"].contains(&name) {
