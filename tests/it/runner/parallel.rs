@@ -192,6 +192,18 @@ fn killed_in_the_middle_it_has_told_everything_up_to_that_moment() {
         assert!(attempt.ended.is_none() && of(name).verdict.is_none());
     }
     assert_eq!((of("s4").attempts.len(), run.took_ms), (0, None));
+    renders(&lab, 1, &["first", "not finished: attempt 1 began and did not end", "1 passed, 3 failed, 1 skipped"]);
+}
+
+/// `backstaff report` tells the newest run, and `backstaff trace` makes its page.
+fn renders(lab: &Lab, code: i32, texts: &[&str]) {
+    let folder = lab.run_folders().pop().unwrap();
+    let folder = folder.to_str().unwrap();
+    let _ = lab.run(&["report", folder, "--junit", "logs/junit.xml"]).exits_with(code).says(&texts[1..]);
+    let junit = std::fs::read_to_string(lab.path("logs/junit.xml")).unwrap();
+    assert!(junit.contains(texts[0]) && junit.ends_with("</testsuites>\n"), "{junit}");
+    let _ = lab.run(&["trace", folder, "html", "--output", "logs/trace.html"]).exits_with(0);
+    assert!(std::fs::read_to_string(lab.path("logs/trace.html")).unwrap().contains("</html>"));
 }
 
 #[test]
@@ -207,6 +219,7 @@ fn terminated_it_takes_all_lanes_down_and_tells_the_rest() {
     let run = read_everything(&lab.run_folder());
     assert_eq!(run.ended_by.as_deref(), Some("signal 15"));
     assert!(run.tests.iter().all(|test| test.verdict == Some(Verdict::Cancelled)), "{:?}", run.tests);
+    renders(&lab, 143, &["s3", "the run was cancelled", "0 passed, 0 failed, 3 skipped"]);
 }
 
 #[test]
