@@ -226,7 +226,7 @@ impl Parser {
                 return Err(self.error("wanted `and` or `or` before a question"));
             }
             end = end.max(self.at);
-            let is_last = self.peek().is_none_or(|char| is_end_of_word(char)) || self.is_at_word_operator();
+            let is_last = self.peek().is_none_or(is_end_of_word) || self.is_at_word_operator();
             if is_last {
                 break;
             }

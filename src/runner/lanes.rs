@@ -81,9 +81,9 @@ impl UpLane {
 
     pub(super) async fn down(self) {
         match self {
-            Self::Qemu(lane) => drop(lane.down(TeardownConfig::default()).await),
-            Self::Attached(lane) => drop(lane.down().await),
-            Self::Sim(lane) => drop(lane.down().await),
+            Self::Qemu(lane) => lane.down(TeardownConfig::default()).await,
+            Self::Attached(lane) => lane.down().await,
+            Self::Sim(lane) => lane.down().await,
             Self::None(_) => {}
         }
     }
