@@ -104,11 +104,9 @@ async fn run_and_report(
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
         nothing_ran(look, summary.declared, summary.listed);
     }
-    match (ExitCode::of(&summary, received.number()), reported) {
-        // A report that is missing is no pass.
-        (ExitCode::PASSED | ExitCode::SKIPPED | ExitCode::FLAKY, Err(code)) => code,
-        (code, _) => code,
-    }
+    let code = ExitCode::of(&summary, received.number());
+    // A report that is missing is no pass.
+    reported.map_or_else(|missing| code.graver(missing), |()| code)
 }
 
 /// What is written of a run when it has ended.
