@@ -13,11 +13,11 @@ use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
 use super::report::{ReportError, check_stdout, write_all};
 use super::select::{Selected, is_ci};
-use crate::journal::run::{Shard, load};
+use crate::journal::run::Shard;
 use crate::lane::AttachEnvironment;
-use crate::report::ReportTarget;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::{Groups, Terminal, TerminalOptions};
+use crate::report::{ReportTarget, source};
 use crate::runner::{
     self, DiscoveryError, ProjectError, RecordConfig, Repeat, RunError, RunOptions, Summary,
 };
@@ -126,7 +126,7 @@ impl Reports {
         if self.targets.is_empty() && !self.is_on_github {
             return Ok(());
         }
-        let written = load(folder)
+        let written = source::load(folder)
             .map_err(ReportError::from)
             .and_then(|run| write_all(&run, &self.targets, self.is_on_github));
         written.map_err(|error| error.say(look))
