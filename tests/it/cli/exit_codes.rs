@@ -89,7 +89,12 @@ fn code_4_is_nothing_to_run() {
 
 #[test]
 fn code_5_is_flaky_where_that_fails() {
-    ends(&lab(), "is_flaky passes --retries 1 --fail-on-flaky", ExitCode(5));
+    let lab = lab();
+    ends(&lab, "is_flaky passes --retries 1 --fail-on-flaky", ExitCode(5));
+    for (value, code) in [("1", 5), ("true", 5), ("0", 0), ("", 0)] {
+        let command = lab.command(&["run", "is_flaky.lua", "--retries", "1"]);
+        let _ = command.env("BACKSTAFF_FAIL_ON_FLAKY", value).run().exits_with(code);
+    }
 }
 
 #[test]
