@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::control::ControlCommand;
@@ -74,6 +75,7 @@ pub(super) enum Command {
     /// Ask a control socket: type, look and listen, through somebody else's client, too.
     Control(ControlCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
+    #[command(after_help = "Example:\n  backstaff digest decode screenshot.png | jq .frame_counter")]
     Digest {
         #[command(subcommand)]
         command: DigestCommand,
@@ -118,7 +120,7 @@ pub(super) struct RunCommand {
     #[arg(long, value_name = "N", env = "BACKSTAFF_RETRIES", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(super) retries: u32,
     /// A flaky test fails the run: exit code 5, if nothing graver happened.
-    #[arg(long, env = "BACKSTAFF_FAIL_ON_FLAKY")]
+    #[arg(long, env = "BACKSTAFF_FAIL_ON_FLAKY", value_parser = FalseyValueParser::new())]
     pub(super) fail_on_flaky: bool,
     /// Run each test so often.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -28,12 +28,33 @@ impl ExitCode {
     /// The run's deadline passed.
     pub const DEADLINE: Self = Self(124);
 
+    /// All but those of signals, the gravest first: where several apply, the first one is said.
+    pub const BY_GRAVITY: [Self; 10] = [
+        Self::DEADLINE,
+        Self::BUG,
+        Self::USAGE,
+        Self::NOT_LOADED,
+        Self::FAILED,
+        Self::LANE_FAILED,
+        Self::FLAKY,
+        Self::NOTHING,
+        Self::SKIPPED,
+        Self::PASSED,
+    ];
+
+    /// The graver of two; nothing is graver than a signal.
+    pub fn graver(self, other: Self) -> Self {
+        let place =
+            |code: Self| Self::BY_GRAVITY.iter().position(|known| *known == code).map_or(0, |at| at + 1);
+        if place(other) < place(self) { other } else { self }
+    }
+
     /// Ended by signal `number`.
     pub fn signal(number: u8) -> Self {
         Self(128_u8.saturating_add(number))
     }
 
-    /// What a run amounts to. Several at once: the first of signal, 124, 70, 3, 1, 16, 5, 4, 77, 0.
+    /// What a run amounts to: a signal, or the first of [`ExitCode::BY_GRAVITY`] that applies.
     pub fn of(summary: &Summary, signal: Option<u8>) -> Self {
         let failures = [Verdict::Failed, Verdict::Error, Verdict::TimedOut];
         if let Some(signal) = signal {
@@ -79,6 +100,18 @@ mod tests {
         assert_eq!(code(&[Failed, Bug]), 70);
         assert_eq!(code(&[]), 4);
         assert_eq!(code(&[Skipped, Skipped]), 77);
+    }
+
+    #[test]
+    fn of_two_codes_the_graver_is_said() {
+        for pair in ExitCode::BY_GRAVITY.windows(2) {
+            assert_eq!((pair[0].graver(pair[1]), pair[1].graver(pair[0])), (pair[0], pair[0]));
+        }
+        let terminated = ExitCode::signal(15);
+        assert_eq!(
+            (terminated.graver(ExitCode::DEADLINE), ExitCode::USAGE.graver(terminated)),
+            (terminated, terminated)
+        );
     }
 
     #[test]

@@ -6,10 +6,11 @@ use clap::{Args, ValueEnum};
 
 use super::args::ColorChoice;
 use super::exit::ExitCode;
-use super::report::{Progress, load, print};
+use super::report::{Progress, ReportError, print};
 use super::run::{complain, look};
 use crate::journal::run::RUN_FILE;
 use crate::report::flakes::{self, Flakes, Gathered};
+use crate::report::source;
 use crate::report::style::Look;
 use crate::report::target::replace;
 
@@ -54,12 +55,12 @@ pub(super) fn run(command: &FlakesCommand, color: ColorChoice) -> ExitCode {
     let mut failed = Vec::new();
     for file in &files {
         progress.step();
-        match load(file) {
+        match source::load(file) {
             Ok(run) => gathered.take(&run),
             // One damaged run among thousands must not hide what the others say.
             Err(error) => {
                 gathered.could_not_read(super::run::chain(&error));
-                failed.push(error);
+                failed.push(ReportError::from(error));
             }
         }
     }
@@ -74,16 +75,17 @@ pub(super) fn run(command: &FlakesCommand, color: ColorChoice) -> ExitCode {
     if let Some(path) = &command.html
         && let Err(error) = replace(path, |out| out.write_all(flakes::html(&flakes).as_bytes()))
     {
-        complain(look, &format!("write {}: {error}", path.display()), None);
+        let hint = "`--html FILE` names a file that may be written to";
+        complain(look, &format!("write {}: {error}", path.display()), Some(hint));
         return ExitCode::USAGE;
     }
-    print(&match command.csv {
+    let text = match command.csv {
         Some(Table::Waits) => flakes::csv_waits(&flakes),
         Some(Table::Scenarios) => flakes::csv_scenarios(&flakes),
         None if command.json => flakes::json(&flakes),
         None => flakes::table(&flakes, command.top, look),
-    });
-    ExitCode::PASSED
+    };
+    print(&text).map_or_else(|error| error.say(look), |()| ExitCode::PASSED)
 }
 
 /// The path itself, or the runs in the folder that it is, the oldest first.

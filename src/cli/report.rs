@@ -1,5 +1,6 @@
 //! `backstaff report`: renders runs again, and makes one of several.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -8,14 +9,14 @@ use clap::{Args, Subcommand};
 use super::args::ColorChoice;
 use super::exit::ExitCode;
 use super::run::{chain, complain, look};
-use crate::journal::ndjson::{FORMAT as JOURNAL_FORMAT, LoadError};
-use crate::journal::run::{self, RUN_FILE, RunLoadError, RunRecord, Timings, TimingsError, Verdict};
-use crate::report::merge::{self, Merged, merge};
+use crate::journal::run::{RUN_FILE, RunRecord, Timings, TimingsError, Verdict};
+use crate::report::merge::{self, Merged, Problem, merge};
+use crate::report::source::{self, SourceError};
 use crate::report::story::{Outcome, Story};
 use crate::report::style::{Look, Tone};
 use crate::report::target::replace;
 use crate::report::timings::Gathered;
-use crate::report::{ReportTarget, TargetError, WriteError, github, single, summary};
+use crate::report::{ReportTarget, TargetError, WriteError, github, summary};
 
 #[derive(Debug, Args)]
 #[command(
@@ -42,7 +43,7 @@ enum ReportSubcommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  backstaff report merge shard-*/run.ndjson --output merged")]
 struct MergeCommand {
-    /// Folders of runs, their `run.ndjson`, or journals of attempts.
+    /// Folders of runs or of attempts, their `run.ndjson` or `journal.ndjson`.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Where the journal is written: a folder, which gets a `run.ndjson`, or a file that ends in `.ndjson`.
@@ -52,7 +53,7 @@ struct MergeCommand {
 
 #[derive(Debug, Args)]
 struct ReportOptions {
-    /// Folders of runs, their `run.ndjson`, or journals of attempts.
+    /// Folders of runs or of attempts, their `run.ndjson` or `journal.ndjson`.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Write JUnit XML; `-` is standard output, here and below.
@@ -82,9 +83,7 @@ struct ReportOptions {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReportError {
     #[error(transparent)]
-    Run(#[from] RunLoadError),
-    #[error("{}", path.display())]
-    Attempt { path: PathBuf, source: LoadError },
+    Source(#[from] SourceError),
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
@@ -98,24 +97,26 @@ pub(super) enum ReportError {
 }
 
 impl ReportError {
-    fn code(&self) -> ExitCode {
+    pub(super) fn code(&self) -> ExitCode {
         match self {
-            Self::Run(RunLoadError::Io { .. }) | Self::Attempt { source: LoadError::Io(_), .. } => {
-                ExitCode::USAGE
+            // The host's matter, as for everything else that a full disk keeps from being written.
+            Self::Write(WriteError { source, .. }) | Self::Output { source, .. }
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                ExitCode::LANE_FAILED
             }
-            Self::Timings(TimingsError::Io { .. }) => ExitCode::USAGE,
-            Self::Run(_) | Self::Attempt { .. } | Self::Timings(_) => ExitCode::NOT_LOADED,
+            Self::Source(error) if !error.is_unreadable() => ExitCode::NOT_LOADED,
+            Self::Timings(TimingsError::Io { .. }) | Self::Source(_) => ExitCode::USAGE,
+            Self::Timings(_) => ExitCode::NOT_LOADED,
             Self::Target(_) | Self::Write(_) | Self::Output { .. } | Self::Twice(..) => ExitCode::USAGE,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Run(RunLoadError::Io { .. } | RunLoadError::NotARun { .. }) => {
-                Some("a run's folder has a `run.ndjson`; name the folder, that file, or a `journal.ndjson`")
-            }
-            Self::Run(RunLoadError::Newer { .. }) | Self::Attempt { source: LoadError::Newer { .. }, .. } => {
-                Some("read it with the backstaff that wrote it, or a newer one")
+            Self::Source(error) => error.hint(),
+            Self::Write(_) | Self::Output { .. } if self.code() == ExitCode::USAGE => {
+                Some("name a file that may be written to")
             }
             Self::Timings(TimingsError::Parse { .. }) => Some("name another file, or remove this one"),
             Self::Twice(..) => Some("give one of them a file"),
@@ -148,7 +149,7 @@ fn render(options: &ReportOptions, look: Look) -> Result<ExitCode, ReportError> 
     let mut progress = Progress::new(options.files.len());
     for file in &options.files {
         progress.step();
-        let run = load(file)?;
+        let run = source::load(file)?;
         gathered.take(&run);
         if !is_for_timings {
             runs.push(run);
@@ -167,7 +168,7 @@ fn render(options: &ReportOptions, look: Look) -> Result<ExitCode, ReportError> 
     write_all(&merged.run, &targets, options.github)?;
     let is_stdout_taken = targets.iter().any(ReportTarget::is_stdout);
     if !is_stdout_taken {
-        print(&summary::text(&Story::of(&merged.run), look));
+        print(&summary::text(&Story::of(&merged.run), look))?;
     }
     Ok(say_proof(&merged, look))
 }
@@ -221,7 +222,7 @@ pub(super) fn write_all(
     match targets.iter().any(ReportTarget::is_stdout) {
         // GitHub reads both, and a report on standard output has it for itself.
         true => drop(write!(anstream::stderr(), "{annotations}")),
-        false => print(&annotations),
+        false => print(&annotations)?,
     }
     Ok(())
 }
@@ -243,7 +244,7 @@ fn merge_runs(command: &MergeCommand, look: Look) -> Result<ExitCode, ReportErro
     let mut runs = Vec::new();
     for file in &command.files {
         progress.step();
-        runs.push(load(file)?);
+        runs.push(source::load(file)?);
     }
     drop(progress);
     let merged = merge(runs);
@@ -254,7 +255,7 @@ fn merge_runs(command: &MergeCommand, look: Look) -> Result<ExitCode, ReportErro
     let written = std::fs::create_dir_all(folder)
         .and_then(|()| replace(&output, |out| merge::write(&merged.run, folder, out)));
     written.map_err(|source| ReportError::Output { path: output.clone(), source })?;
-    print(&format!("{}\n{}\n", output.display(), Story::of(&merged.run).counts().line()));
+    print(&format!("{}\n{}\n", output.display(), Story::of(&merged.run).counts().line()))?;
     Ok(say_proof(&merged, look))
 }
 
@@ -269,13 +270,15 @@ fn say_proof(merged: &Merged, look: Look) -> ExitCode {
     if merged.problems.len() > MAX_PROBLEMS {
         complain(look, &format!("and {} problems more", merged.problems.len() - MAX_PROBLEMS), None);
     }
+    let hints: BTreeSet<&str> = merged.problems.iter().map(Problem::hint).collect();
+    for hint in hints {
+        say(look, Tone::Warn, &format!("hint: {hint}"));
+    }
     let code = code_of(&merged.run);
-    let is_milder =
-        [ExitCode::PASSED, ExitCode::SKIPPED, ExitCode::NOTHING, ExitCode::LANE_FAILED, ExitCode::FLAKY];
-    if !merged.problems.is_empty() && is_milder.contains(&code) { ExitCode::FAILED } else { code }
+    if merged.problems.is_empty() { code } else { code.graver(ExitCode::FAILED) }
 }
 
-/// What a run amounts to. Several at once: the first of signal, 124, 70, 3, 1, 16, 5, 4, 77, 0.
+/// What a run amounts to: a signal, or the first of [`ExitCode::BY_GRAVITY`] that applies.
 pub(super) fn code_of(run: &RunRecord) -> ExitCode {
     let story = Story::of(run);
     let has = |verdict: Verdict| story.entries.iter().any(|it| it.outcome == Outcome::Verdict(verdict));
@@ -308,25 +311,6 @@ pub(super) fn code_of(run: &RunRecord) -> ExitCode {
     } else {
         ExitCode::PASSED
     }
-}
-
-/// Loads a run, or an attempt's journal as a run of one test.
-pub(super) fn load(path: &Path) -> Result<RunRecord, ReportError> {
-    match run::load(path) {
-        Err(RunLoadError::NotARun { path: file }) if is_attempt(&file) => {
-            single::load(&file).map_err(|source| ReportError::Attempt { path: file, source })
-        }
-        loaded => Ok(loaded?),
-    }
-}
-
-/// Whether the first line is the header of an attempt's journal.
-fn is_attempt(path: &Path) -> bool {
-    use std::io::Read as _;
-    let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(200).read_to_end(&mut head));
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    read.is_ok() && String::from_utf8_lossy(line).contains(JOURNAL_FORMAT)
 }
 
 /// How far the reading of many files is, on a terminal's stderr.
@@ -367,9 +351,16 @@ fn say(look: Look, tone: Tone, text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", look.paint(tone, text));
 }
 
-pub(super) fn print(text: &str) {
-    // A reader that went away, as `| head` does, changes nothing about the run.
-    let _ = anstream::stdout().write_all(text.as_bytes());
+/// On standard output, for people or for programs.
+pub(super) fn print(text: &str) -> Result<(), ReportError> {
+    let mut out = anstream::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that went away, as `| head` does, changes nothing about the run.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(ReportError::Output { path: "standard output".into(), source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Fewer files are read before anybody looks.

@@ -13,11 +13,11 @@ use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
 use super::report::{ReportError, check_stdout, write_all};
 use super::select::{Selected, is_ci};
-use crate::journal::run::{Shard, load};
+use crate::journal::run::Shard;
 use crate::lane::AttachEnvironment;
-use crate::report::ReportTarget;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::{Groups, Terminal, TerminalOptions};
+use crate::report::{ReportTarget, source};
 use crate::runner::{
     self, DiscoveryError, ProjectError, RecordConfig, Repeat, RunError, RunOptions, Summary,
 };
@@ -104,11 +104,9 @@ async fn run_and_report(
     if summary.verdicts.is_empty() && summary.not_loaded == 0 {
         nothing_ran(look, summary.declared, summary.listed);
     }
-    match (ExitCode::of(&summary, received.number()), reported) {
-        // A report that is missing is no pass.
-        (ExitCode::PASSED | ExitCode::SKIPPED | ExitCode::FLAKY, Err(code)) => code,
-        (code, _) => code,
-    }
+    let code = ExitCode::of(&summary, received.number());
+    // A report that is missing is no pass.
+    reported.map_or_else(|missing| code.graver(missing), |()| code)
 }
 
 /// What is written of a run when it has ended.
@@ -128,7 +126,7 @@ impl Reports {
         if self.targets.is_empty() && !self.is_on_github {
             return Ok(());
         }
-        let written = load(folder)
+        let written = source::load(folder)
             .map_err(ReportError::from)
             .and_then(|run| write_all(&run, &self.targets, self.is_on_github));
         written.map_err(|error| error.say(look))

@@ -165,7 +165,8 @@ fn resolve_shard(
         Some(index) if index <= total => Ok((Some(Shard { index, total }), Some(POD_INDEX))),
         Some(index) => Err(Refusal::usage(format!(
             "--shard /{total}: {POD_INDEX} says that this is part {index} of {total}"
-        ))),
+        ))
+        .hint("there are as many parts as the job has pods (`completions`)")),
         None => Err(Refusal::usage(format!("--shard /{total}: nothing says which part this is")).hint(
             format!("name it, as in `--shard 1/{total}`; in CI it is taken from {POD_INDEX} or its like"),
         )),
@@ -178,7 +179,10 @@ fn failed_last_time(artifacts: &Path) -> Result<BTreeSet<String>, Refusal> {
         return Err(Refusal::usage(format!("--failed: there is no earlier run in {}", artifacts.display()))
             .hint("`--artifacts DIR` names the folder that an earlier run used"));
     };
-    let record = load(&run).map_err(|error| Refusal::usage(format!("--failed: {}", chain(&error))))?;
+    let record = load(&run).map_err(|error| {
+        Refusal::usage(format!("--failed: {}", chain(&error)))
+            .hint("without `--failed` everything runs, and the next time this will know more")
+    })?;
     let ids = failed_ids(&record);
     if ids.is_empty() {
         return Err(Refusal::nothing(format!("--failed: everything passed in {}", run.display())));

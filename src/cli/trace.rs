@@ -1,17 +1,18 @@
 //! `backstaff trace`: why a run failed, and the page of everything that happened in it.
 
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::args::ColorChoice;
 use super::exit::ExitCode;
+use super::report::{ReportError, print, write_all};
 use super::run::{chain, complain, look};
-use crate::journal::run::{RUN_FILE, RunLoadError, RunRecord};
+use crate::journal::run::RunRecord;
 use crate::report::source::SourceError;
 use crate::report::style::Look;
-use crate::report::{html, source, why};
+use crate::report::{ReportTarget, source, why};
+use crate::runner::newest_run;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 nothing failed (`why`) or the page is written (`html`), 1 something \
@@ -28,10 +29,13 @@ pub(super) struct TraceCommand {
 #[derive(Debug, Subcommand)]
 enum TraceWhat {
     /// Say the cause of the failure in at most 15 lines.
+    #[command(after_help = "Examples:\n  backstaff trace why\n  backstaff trace logs/20260101-120000 why")]
     Why,
     /// Write the page of the run: one file that opens in a browser, without a network.
+    #[command(after_help = "Examples:\n  backstaff trace html\n  \
+backstaff trace logs/20260101-120000/01-boots/attempt-1 html --output boots.html")]
     Html {
-        /// Where to [default: `trace.html` in the run's or the attempt's folder].
+        /// Where to; `-` is standard output [default: `trace.html` in the run's or the attempt's folder].
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -44,16 +48,16 @@ enum TraceError {
     NoRun,
     #[error(transparent)]
     Load(#[from] SourceError),
-    #[error("write {path}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Write(#[from] ReportError),
 }
 
 impl TraceError {
     fn code(&self) -> ExitCode {
         match self {
-            Self::Load(SourceError::Io { .. } | SourceError::Run(RunLoadError::Io { .. })) => ExitCode::USAGE,
-            Self::Load(_) => ExitCode::NOT_LOADED,
-            Self::NoRun | Self::Write { .. } => ExitCode::USAGE,
+            Self::Load(error) if !error.is_unreadable() => ExitCode::NOT_LOADED,
+            Self::Load(_) | Self::NoRun => ExitCode::USAGE,
+            Self::Write(error) => error.code(),
         }
     }
 
@@ -63,7 +67,7 @@ impl TraceError {
                 Some("`backstaff run` makes one; of another folder say which: `backstaff trace FILE why`")
             }
             Self::Load(error) => error.hint(),
-            Self::Write { .. } => Some("`--output FILE` names a file that may be written to"),
+            Self::Write(_) => Some("`--output FILE` names a file that may be written to"),
         }
     }
 }
@@ -84,49 +88,32 @@ fn answer(command: &TraceCommand, look: Look) -> Result<ExitCode, TraceError> {
         TraceWhat::Why => (why::text(&run, look), ExitCode::PASSED),
         TraceWhat::Html { output } => {
             let path = output.clone().unwrap_or_else(|| run.folder.join("trace.html"));
-            let bytes = write_page(&run, &path)?;
-            let tenths = bytes.div_ceil(100_000);
-            (format!("{} ({}.{} MB)\n", path.display(), tenths / 10, tenths % 10), ExitCode::PASSED)
+            (write_page(&run, &path)?, ExitCode::PASSED)
         }
     };
-    // A reader that went away, as `| head` does, changes nothing about the answer.
-    let _ = anstream::stdout().write_all(text.as_bytes());
+    print(&text)?;
     Ok(code)
 }
 
-/// Whole or not at all: who has the old page open sees no half of a new one.
-fn write_page(run: &RunRecord, path: &Path) -> Result<u64, TraceError> {
-    let failed = |source| TraceError::Write { path: path.to_owned(), source };
-    // A pipe or a device has no place beside it.
-    if path.exists() && !path.is_file() {
-        let mut out = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
-        html::render(run, &mut out).and_then(|()| out.flush()).map_err(failed)?;
-        return Ok(0);
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let write = || {
-        let mut out = BufWriter::new(std::fs::File::create(&part)?);
-        html::render(run, &mut out)?;
-        out.flush()?;
-        let bytes = out.get_ref().metadata()?.len();
-        std::fs::rename(&part, path)?;
-        Ok(bytes)
-    };
-    write().map_err(|source| {
-        let _ = std::fs::remove_file(&part);
-        failed(source)
+/// Writes the page and says where it is and how large, unless it went to standard output.
+fn write_page(run: &RunRecord, path: &Path) -> Result<String, TraceError> {
+    let target = ReportTarget::new("html", path).expect("the page is one of the reports");
+    write_all(run, &[target], false)?;
+    Ok(match path.metadata() {
+        Ok(page) if page.is_file() => {
+            let tenths = page.len().div_ceil(100_000);
+            format!("{} ({}.{} MB)\n", path.display(), tenths / 10, tenths % 10)
+        }
+        _ => String::new(),
     })
 }
 
-/// The newest run of a folder of runs: their names are times.
+/// The newest run below `logs`, also one of before there were journals of runs.
 fn newest(logs: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(logs).ok()?.flatten().map(|entry| entry.path());
-    let is_run = |folder: &PathBuf| {
-        folder.join(RUN_FILE).is_file() || source::load(folder).is_ok_and(|run| !run.tests.is_empty())
-    };
-    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
-    folders.sort();
-    folders.into_iter().rev().find(is_run)
+    newest_run(logs).or_else(|| {
+        let entries = std::fs::read_dir(logs).ok()?.flatten().map(|entry| entry.path());
+        let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders.into_iter().rev().find(|folder| source::load(folder).is_ok_and(|run| !run.tests.is_empty()))
+    })
 }

@@ -74,6 +74,12 @@ pub(super) fn printable(text: &str) -> String {
 
 const CONTEXT_LINES: u32 = 2;
 
+/// What is said of misses beside the first one.
+pub(super) fn further_misses(count: usize) -> String {
+    let expectations = if count == 1 { "expectation" } else { "expectations" };
+    format!("and {count} further {expectations} that did not hold")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -77,6 +77,21 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::MissingShard(_) => "name the run of every shard; one that never ran has to be run",
+            Self::DoubledShard { .. } | Self::DoubledTest { .. } => {
+                "name each run once, and one run of each shard"
+            }
+            Self::OtherList { .. } | Self::OtherParts { .. } | Self::Count { .. } | Self::Digest { .. } => {
+                "shards are of one list when they are run with the same scripts, selection and number of shards"
+            }
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |folders: &[PathBuf]| {

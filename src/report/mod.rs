@@ -19,7 +19,6 @@ pub mod merge;
 pub mod ndjson;
 pub mod plan;
 pub mod replay;
-pub mod single;
 pub mod source;
 pub mod story;
 pub mod style;

@@ -48,16 +48,27 @@ impl SourceError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Neither { .. } => Some(
-                "name a run's folder (`logs/DATE-TIME`), its `run.ndjson`, or an attempt's folder or `journal.ndjson`",
-            ),
+            Self::Neither { .. } | Self::Run(RunLoadError::NotARun { .. }) => Some(NAME_ONE),
             Self::Newer { .. } | Self::Run(RunLoadError::Newer { .. }) => {
                 Some("use the program that wrote it, or a later one")
             }
-            Self::Io { .. } | Self::Run(_) => None,
+            Self::Run(RunLoadError::Line { .. }) => Some(
+                "an attempt's folder, such as `logs/DATE-TIME/01-NAME/attempt-1`, can still be read alone",
+            ),
+            Self::Io { source, .. } | Self::Run(RunLoadError::Io { source, .. }) => {
+                (source.kind() == std::io::ErrorKind::NotFound).then_some(NAME_ONE)
+            }
         }
     }
+
+    /// Whether the file or folder cannot be read at all; else it is not what is wanted.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Run(RunLoadError::Io { .. }))
+    }
 }
+
+const NAME_ONE: &str =
+    "name a run's folder (`logs/DATE-TIME`), its `run.ndjson`, or an attempt's folder or `journal.ndjson`";
 
 /// Loads what `path` leads to: a run (its folder or `run.ndjson`), or a single attempt (its folder or `journal.ndjson`),
 /// which is then a run of one test. Of a folder without `run.ndjson` every attempt that is found in it is taken.
@@ -140,8 +151,8 @@ impl RawEvent {
 }
 
 impl RawJournal {
-    /// Loads a journal. Unlike [`ndjson::load`], it goes on after lines that are no events, and counts them; the last
-    /// one may be cut short, as a kill leaves it.
+    /// Loads a journal. Unlike [`ndjson::load`], it goes on after lines that are no events, and counts them, and keeps
+    /// events of names that are not known. The last line may be cut short, as a kill leaves it.
     ///
     /// # Errors
     /// The file cannot be read, is no journal, or was written by a newer program.
@@ -208,20 +219,32 @@ fn lone_attempt(journal: &Path) -> Result<RunRecord, SourceError> {
     }
     let mut run = RunRecord { folder: folder.clone(), ..RunRecord::default() };
     take_attempt(&mut run, journal)?;
-    run.took_ms = run.tests.first().map(|test| test.took_ms);
+    run.began.list_tests = 1;
+    // It ended when its attempt did.
+    run.took_ms = run.tests.first().filter(|test| test.verdict.is_some()).map(|test| test.took_ms);
     Ok(run)
 }
 
+/// What a run's journal says of the attempt in `folder`, as a run of that attempt alone.
 fn run_around(folder: &Path) -> Option<RunRecord> {
-    let folder = folder.canonicalize().ok()?;
-    let mut run = run::load(&folder.parent()?.parent()?.join(RUN_FILE)).ok()?;
+    let there = folder.canonicalize().ok()?;
+    // Where the path says it, the run is named as the path does.
+    let is_plain = folder.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+    let run_of = |folder: &Path| folder.parent()?.parent().map(|run| run.join(RUN_FILE));
+    let named = run_of(folder).filter(|file| is_plain && file.is_file());
+    let mut run = run::load(&named.or_else(|| run_of(&there))?).ok()?;
     for test in &mut run.tests {
-        test.attempts.retain(|attempt| attempt.folder.canonicalize().is_ok_and(|it| it == folder));
+        test.attempts.retain(|attempt| attempt.folder.canonicalize().is_ok_and(|it| it == there));
     }
     run.tests.retain(|test| !test.attempts.is_empty());
     let test = run.tests.first_mut()?;
-    // What became of this attempt, not of the test.
-    test.verdict = test.attempts.first()?.ended.as_ref().map(|note| note.verdict);
+    // What became of this attempt, not of the test, nor of the list.
+    let ended = test.attempts.first()?.ended.as_ref();
+    (test.verdict, run.took_ms) = (ended.map(|note| note.verdict), ended.map(|note| note.took_ms));
+    test.took_ms = run.took_ms.unwrap_or(test.took_ms);
+    (run.began.tests, run.began.list_tests) = (1, 1);
+    (run.began.shard, run.ended_by) = (None, None);
+    run.began.list_digest.clear();
     run.not_loaded.clear();
     Some(run)
 }

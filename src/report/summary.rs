@@ -35,7 +35,8 @@ pub fn text(story: &Story<'_>, look: Look) -> String {
         let not_finished = count(Outcome::Verdict(Verdict::Cancelled))
             + count(Outcome::NotRun)
             + count(Outcome::NotFinished);
-        line(Tone::Warn, format!("{not_finished} not finished: {why}"));
+        let what = if not_finished > 0 { format!("{not_finished} not finished: {why}") } else { why };
+        line(Tone::Warn, what);
     }
     if let Some(took_ms) = story.run.took_ms {
         let seconds = super::evidence::millis(took_ms) / 1e3;
@@ -83,7 +84,7 @@ fn entry_text(entry: &Entry<'_>, story: &Story<'_>, look: Look) -> String {
     }
     let further = last.and_then(|attempt| attempt.ended.as_ref()).map_or(0, |ended| ended.further_misses);
     if further > 0 {
-        text.push_str(&format!("      and {further} further expectations that did not hold\n"));
+        text.push_str(&format!("      {}\n", super::failure::further_misses(further)));
     }
     if let Some(last) = last {
         text.push_str(&format!("      logs: {}\n", last.folder.display()));

@@ -280,10 +280,7 @@ impl<W: Write> Terminal<W> {
         }
         self.block(&render(failure, Some(&report.test.script), Some(&report.folder), 6, self.look))?;
         if report.note.further_misses > 0 {
-            self.line(&format!(
-                "      and {} further expectations that did not hold",
-                report.note.further_misses
-            ))?;
+            self.line(&format!("      {}", super::failure::further_misses(report.note.further_misses)))?;
         }
         for note in &report.note.host_notes {
             self.line(&format!("      {} {note}", self.look.paint(Tone::Warn, "note:")))?;

@@ -2,6 +2,7 @@
 
 use super::failure::printable;
 use super::source::{JOURNAL_FILE, RawEvent, RawJournal};
+use super::story::early_end;
 use super::style::{Look, Tone};
 use crate::journal::matching::show;
 use crate::journal::run::{AttemptRecord, FailureNote, RunRecord, TestRecord, Verdict};
@@ -64,7 +65,8 @@ fn nothing_failed(run: &RunRecord, look: Look) -> String {
     if counts.is_empty() {
         counts.push("nothing ran".to_owned());
     }
-    format!("{}: {}\n", look.paint(Tone::Good, "nothing failed"), counts.join(", "))
+    let end = early_end(run).map(|why| format!("; {why}")).unwrap_or_default();
+    format!("{}: {}{end}\n", look.paint(Tone::Good, "nothing failed"), counts.join(", "))
 }
 
 fn others_line(run: &RunRecord, others: &[Cause<'_>], look: Look) -> String {
@@ -163,7 +165,7 @@ fn page(run: &RunRecord, head: String, parts: Parts<'_>, look: Look) -> Vec<Stri
         ends.push(format!("{} {text}", look.paint(Tone::Warn, "host:")));
     }
     if further_misses > 0 {
-        ends.push(format!("and {further_misses} further expectations that did not hold"));
+        ends.push(super::failure::further_misses(further_misses));
     }
     if let (Some(shot), Some(attempt)) = (failure.and_then(|it| it.screenshot.as_deref()), attempt) {
         // A path that is cut leads nowhere.

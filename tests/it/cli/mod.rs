@@ -2,6 +2,7 @@
 mod control;
 mod digest;
 mod doctor;
+mod exit_codes;
 pub(crate) mod lab;
 mod lanes;
 mod plan;

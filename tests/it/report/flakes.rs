@@ -130,7 +130,7 @@ fn a_damaged_run_hides_none_of_the_others() {
     );
     assert!(text.contains("journal version 9, this program reads up to 1"), "{text}");
     let text = lab.run(&["flakes", "logs/night-03/run.ndjson"]).exits_with(3).text();
-    assert!(text.contains("hint: a run's folder has a `run.ndjson`"), "{text}");
+    assert!(text.contains("hint: name a run's folder"), "{text}");
     let text = lab.run(&["flakes", "logs/nothing"]).exits_with(2).text();
     assert!(text.contains("error: read logs/nothing"), "{text}");
 }

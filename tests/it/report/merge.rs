@@ -66,7 +66,7 @@ fn what_is_missing_or_doubled_is_listed_and_fails() {
     let lab = Lab::bare();
     shards(&lab, 3);
     let text = report(&lab, &["logs/shard-1", "logs/shard-3"], 1);
-    assert!(text.contains("error: shard 2 of 3 is missing\n"), "{text}");
+    assert!(text.contains("error: shard 2 of 3 is missing\nhint: name the run of every shard"), "{text}");
     assert!(text.contains("4 passed, 0 failed, 0 skipped\n"), "{text}");
     let twice = ["logs/shard-1", "logs/shard-2", "logs/shard-3", "logs/shard-2"];
     let text = report(&lab, &twice, 1);
@@ -75,6 +75,7 @@ fn what_is_missing_or_doubled_is_listed_and_fails() {
         text.contains("error: a.lua::test 2@sim was run 2 times: logs/shard-2, logs/shard-2\n"),
         "{text}"
     );
+    assert_eq!(text.matches("hint: name each run once").count(), 1, "{text}");
 
     let change = |shard: &str, from: &str, to: &str| {
         let path = lab.path(shard).join("run.ndjson");
@@ -182,9 +183,13 @@ fn formats_go_to_files_or_one_of_them_to_standard_output() {
     let text = report(&lab, &["logs/night", "--junit", "-", "--tap", "-"], 2);
     assert!(text.contains("error: junit and tap both go to standard output"), "{text}");
     let text = report(&lab, &["logs/nihgt"], 2);
-    assert!(text.contains("error: read logs/nihgt") && text.contains("hint: a run's folder has"), "{text}");
+    assert!(text.contains("error: read logs/nihgt") && text.contains("hint: name a run's folder"), "{text}");
     let text = report(&lab, &["logs/night", "--junit", "/proc/no/report.xml"], 2);
     assert!(text.contains("error: write the junit report /proc/no/report.xml: "), "{text}");
+    assert!(text.contains("hint: name a file that may be written to"), "{text}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = lab.command(&["report", "logs/night"]).stdout(full).run().exits_with(16);
+    let _ = full.says(&["error: write standard output: No space left on device"]);
 }
 
 #[test]
@@ -202,6 +207,25 @@ fn an_attempts_journal_alone_is_a_run_of_one_test() {
     let text = report(&lab, &["logs/x/journal.ndjson"], 1);
     assert!(text.contains("FAIL  login.lua::logs in@sim") && text.contains("no match"), "{text}");
     assert!(text.contains("0 passed, 1 failed, 0 skipped\n"), "{text}");
+}
+
+#[test]
+fn an_attempt_of_a_run_is_told_with_what_the_run_knows_but_alone() {
+    let lab = Lab::bare();
+    shards(&lab, 2);
+    let log = lab.path("logs/shard-2/run.ndjson");
+    let folder = run::load(&log).unwrap().tests[1].attempts[0].folder.clone();
+    let folder = folder.strip_prefix(lab.path("")).unwrap().to_str().unwrap();
+    for path in [folder.to_owned(), format!("{folder}/journal.ndjson")] {
+        let text = report(&lab, &[&path, "--ndjson", "out/report"], 0);
+        assert!(text.contains("1 passed, 0 failed, 0 skipped\n") && !text.contains("shard 2 of 2"), "{text}");
+        let lines = std::fs::read_to_string(lab.path("out/report")).unwrap();
+        assert!(lines.contains(&format!("\"folder\":\"{folder}\"")), "{lines}");
+        assert!(
+            lines.contains("\"id\":\"a.lua::test 3@sim\"") && lines.contains("\"list_tests\":1"),
+            "{lines}"
+        );
+    }
 }
 
 #[test]

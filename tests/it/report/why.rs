@@ -131,6 +131,9 @@ fn a_run_in_which_nothing_failed_says_so() {
     sample.test(test("is fine"), Verdict::Passed, None, &Journal::default());
     sample.test(test("wavers"), Verdict::Flaky, None, &Journal::default());
     sample.test(test("is elsewhere"), Verdict::Skipped, None, &Journal::default());
+    let so_far = said(&sample, PLAIN);
+    assert!(so_far.starts_with("nothing failed: 1 passed, 1 flaky, 1 skipped; the run did not"), "{so_far}");
+    sample.run_ended();
     assert_eq!(said(&sample, PLAIN), "nothing failed: 1 passed, 1 flaky, 1 skipped\n");
     let run = source::load(sample.path()).unwrap();
     assert!(!why::has_failed(&run));
@@ -173,15 +176,18 @@ fn the_command_finds_the_newest_run_and_refuses_what_is_none() {
     insta::assert_snapshot!(lab.run(&["trace", "gone", "why"]).exits_with(2).text(), @r#"
     [stderr]
     error: read gone: No such file or directory (os error 2)
+    hint: name a run's folder (`logs/DATE-TIME`), its `run.ndjson`, or an attempt's folder or `journal.ndjson`
     "#);
-    insta::assert_snapshot!(lab.run(&["trace", "html", "-o", "no/where.html"]).exits_with(2).text(), @r#"
-    [stderr]
-    error: write no/where.html: No such file or directory (os error 2)
-    hint: `--output FILE` names a file that may be written to
-    "#);
+    let nowhere = ["trace", "html", "-o", "notes.txt/page.html"];
+    let _ = lab.run(&nowhere).exits_with(2).says(&[
+        "error: write the html report notes.txt/page.html: ",
+        "hint: `--output FILE` names a file that may be written to",
+    ]);
     let _ =
         lab.run(&["trace", "html", "-o", "logs/page.html"]).exits_with(0).says(&["logs/page.html (0.1 MB)"]);
-    assert!(std::fs::read_to_string(lab.path("logs/page.html")).unwrap().contains("<title>✗"));
+    let page = std::fs::read_to_string(lab.path("logs/page.html")).unwrap();
+    assert!(page.contains("<title>✗"));
+    assert_eq!(lab.run(&["trace", "html", "-o", "-"]).exits_with(0).stdout, page);
     let broken = lab.path("logs/20260103-000000");
     std::fs::create_dir_all(&broken).unwrap();
     std::fs::write(broken.join("run.ndjson"), "{\"format\":\"backstaff-run\",\"version\":1}\n{\n{\n")
