@@ -71,9 +71,10 @@ impl ExitCode {
             Self::LANE_FAILED
         } else if summary.fail_on_flaky && summary.count(&[Verdict::Flaky]) > 0 {
             Self::FLAKY
-        } else if summary.verdicts.is_empty() {
+        } else if summary.verdicts.is_empty() && summary.listed == 0 {
             Self::NOTHING
-        } else if summary.count(&[Verdict::Skipped]) == summary.verdicts.len() {
+        } else if !summary.verdicts.is_empty() && summary.count(&[Verdict::Skipped]) == summary.verdicts.len()
+        {
             Self::SKIPPED
         } else {
             Self::PASSED

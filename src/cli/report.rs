@@ -305,7 +305,8 @@ pub(super) fn code_of(run: &RunRecord) -> ExitCode {
     } else if has(Verdict::Flaky) && run.began.fail_on_flaky {
         ExitCode::FLAKY
     } else if story.entries.is_empty() {
-        ExitCode::NOTHING
+        // An empty part of a list is as it should be.
+        if run.began.list_tests > 0 { ExitCode::PASSED } else { ExitCode::NOTHING }
     } else if story.entries.iter().all(|it| it.outcome == Outcome::Verdict(Verdict::Skipped)) {
         ExitCode::SKIPPED
     } else {

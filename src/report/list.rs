@@ -52,7 +52,7 @@ pub fn text(list: &List<'_>, look: Look, out: &mut impl Write) -> std::io::Resul
         let facts = look.paint(Tone::Faint, printable(&facts.join(", ")));
         writeln!(out, "  {:>4}  {}  {facts}", test.scenario.place.line, printable(&test.title()))?;
     }
-    if tests.is_empty() {
+    if list.list_tests == 0 {
         return Ok(());
     }
     let noun = if tests.len() == 1 { "test" } else { "tests" };

@@ -7,11 +7,11 @@ use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use crate::journal::run::{
     Entry, FORMAT, NotLoaded, RunBegan, RunBody, RunRecord, Shard, TestRecord, VERSION, Verdict,
 };
+use crate::runner::shard::list_digest;
 
 /// Several runs as one.
 #[derive(Debug)]
@@ -124,17 +124,6 @@ impl fmt::Display for Problem {
             }
         }
     }
-}
-
-/// `sha256:<hex>` over the ids, sorted, a newline after each.
-pub fn list_digest<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    let ids: BTreeSet<&str> = ids.into_iter().collect();
-    let mut hash = Sha256::new();
-    for id in ids {
-        hash.update(id);
-        hash.update(b"\n");
-    }
-    format!("sha256:{:x}", hash.finalize())
 }
 
 /// Makes one run of several, of which there is at least one. A single one stays as it is.

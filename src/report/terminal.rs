@@ -196,6 +196,10 @@ impl<W: Write> Terminal<W> {
         if self.options.is_quiet {
             return Ok(());
         }
+        if let (0, Some((shard, list))) = (plan.total, plan.shard) {
+            let (index, total) = (shard.index, shard.total);
+            return self.line(&format!("part {index} of {total} has none of the {list} selected tests"));
+        }
         let noun = if plan.total == 1 { "scenario" } else { "scenarios" };
         let lanes = if plan.lanes.len() == 1 { "lane" } else { "lanes" };
         let names = self.look.paint(Tone::Strong, plan.lanes.join(", "));

@@ -106,6 +106,16 @@ pub enum Repeat {
     UntilFailure(Option<u32>),
 }
 
+impl Repeat {
+    /// How many rounds there are for sure.
+    fn rounds(self) -> usize {
+        match self {
+            Self::Once | Self::UntilFailure(_) => 1,
+            Self::Times(times) => usize::try_from(times).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// What happens during a run, for reports.
 #[derive(Debug)]
 pub enum RunEvent {
@@ -248,7 +258,8 @@ pub async fn run(
     summary.listed = list.ids.len();
     let names = list.tests.iter().flat_map(|test| test.lanes.iter().map(|(_, name)| name.as_str()));
     let lanes = RunLanes::load(names, &options)?;
-    if list.tests.is_empty() {
+    // An empty part of a list is a run like others: whoever merges the parts must see that nothing was lost.
+    if list.ids.is_empty() {
         loaded.failed.into_iter().for_each(|failed| tell(events, RunEvent::NotLoaded(failed)));
         summary.took = began.elapsed();
         return Ok(summary);
@@ -272,7 +283,7 @@ pub async fn run(
     let mut schedule = Schedule::new(&list, executor, &options);
     let plan = RunPlan {
         folder,
-        total: schedule.waiting.len(),
+        total: list.tests.len().saturating_mul(options.repeat.rounds()),
         lanes: list.lanes(),
         jobs: schedule.jobs,
         shard: options.shard.map(|shard| (shard, list.ids.len())),
@@ -400,6 +411,8 @@ struct Job {
     attempt: u32,
     /// Time of earlier attempts.
     spent: Duration,
+    /// How many began before it although they were behind it.
+    overtaken: u32,
 }
 
 impl<'a> Schedule<'a> {
@@ -423,10 +436,7 @@ impl<'a> Schedule<'a> {
         };
         match options.repeat {
             Repeat::Once => schedule.add_round(|test| test.clone()),
-            Repeat::Times(times) => (1..=times).for_each(|number| {
-                schedule.add_round(|test| test.repeated(number));
-            }),
-            Repeat::UntilFailure(_) => schedule.add_round(|test| test.repeated(1)),
+            Repeat::Times(_) | Repeat::UntilFailure(_) => schedule.add_round(|test| test.repeated(1)),
         }
         schedule
     }
@@ -439,7 +449,14 @@ impl<'a> Schedule<'a> {
             self.numbered += 1;
             let folder = format!("{:0width$}-{}", self.numbered, execute::folder_name(&test.title()));
             let demand = demand(&test, &self.executor.lanes);
-            self.waiting.push_back(Job { test, demand, folder, attempt: 1, spent: Duration::ZERO });
+            self.waiting.push_back(Job {
+                test,
+                demand,
+                folder,
+                attempt: 1,
+                spent: Duration::ZERO,
+                overtaken: 0,
+            });
         }
     }
 
@@ -453,6 +470,13 @@ impl<'a> Schedule<'a> {
                 !self.is_stopped && !cancel.is_cancelled() && self.executor.log.failed().is_none();
             if may_begin {
                 self.begin_what_fits();
+                // One round after the other, and no pause between them: a million of them are not made at once.
+                while self.waiting.is_empty()
+                    && matches!(self.options.repeat, Repeat::Times(_))
+                    && self.add_next_round()
+                {
+                    self.begin_what_fits();
+                }
             }
             let Some(ended) = self.running.join_next_with_id().await else {
                 if may_begin && self.add_next_round() {
@@ -468,7 +492,7 @@ impl<'a> Schedule<'a> {
             self.admission.release(&job.demand);
             match report {
                 Ok(report) => self.attempt_ended(job, report, cancel),
-                Err(error) => self.attempt_broke(&job, &error.to_string()),
+                Err(error) => self.attempt_broke(job, &error.to_string()),
             }
         }
         // What never began is part of what became of the run.
@@ -480,11 +504,15 @@ impl<'a> Schedule<'a> {
     /// One that does not fit lets others pass, but not for ever: the machines of a large one must come free some time.
     fn begin_what_fits(&mut self) {
         let mut index = 0;
-        while index < self.waiting.len().min(PASSED_BY) {
-            if !self.admission.admit(&self.waiting[index].demand) {
+        while let Some(job) = self.waiting.get(index) {
+            if !self.admission.admit(&job.demand) {
+                if job.overtaken >= PASSED_BY {
+                    return;
+                }
                 index += 1;
                 continue;
             }
+            self.waiting.iter_mut().take(index).for_each(|overtaken| overtaken.overtaken += 1);
             let job = self.waiting.remove(index).expect("it was just looked at");
             let executor = Arc::clone(&self.executor);
             let (test, attempt) = (job.test.clone(), job.attempt);
@@ -515,10 +543,10 @@ impl<'a> Schedule<'a> {
     }
 
     /// A task of ours panicked, which is nobody's fault but ours.
-    fn attempt_broke(&mut self, job: &Job, why: &str) {
+    fn attempt_broke(&mut self, job: Job, why: &str) {
         let failure = Failure::new(FailureKind::Bug, format!("the attempt broke off: {why}"))
             .hint("this is a bug in backstaff; the words of its panic are on stderr");
-        self.executor.log.append([RunBody::AttemptEnded(AttemptNote {
+        let note = AttemptNote {
             id: job.test.id.clone(),
             attempt: job.attempt,
             verdict: Verdict::Bug,
@@ -527,8 +555,21 @@ impl<'a> Schedule<'a> {
             warnings: Vec::new(),
             host_notes: Vec::new(),
             took_ms: 0,
-        })]);
-        self.test_ended(job, Verdict::Bug, job.attempt, job.spent);
+        };
+        self.executor.log.append([RunBody::AttemptEnded(note.clone())]);
+        let report = AttemptReport {
+            test: job.test.clone(),
+            number: job.attempt,
+            failure: Some(failure),
+            took: Duration::ZERO,
+            folder: self.executor.folder.join(&job.folder).join(format!("attempt-{}", job.attempt)),
+            note,
+            journal: Journal::new(),
+            outcome: Some(Verdict::Bug),
+            is_slow: false,
+        };
+        tell(&self.executor.events, RunEvent::AttemptEnded(Box::new(report)));
+        self.test_ended(&job, Verdict::Bug, job.attempt, job.spent);
     }
 
     fn test_ended(&mut self, job: &Job, verdict: Verdict, attempts: u32, took: Duration) {
@@ -546,12 +587,18 @@ impl<'a> Schedule<'a> {
         self.is_stopped |= stops && (!verdict.is_fine() || is_flaky) && verdict != Verdict::Cancelled;
     }
 
-    /// Where tests are repeated until one fails, and none did.
+    /// Where tests are repeated, and are to run again.
     fn add_next_round(&mut self) -> bool {
-        let Repeat::UntilFailure(most) = self.options.repeat else { return false };
-        // What is skipped will be skipped for ever.
-        let is_idle = self.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped);
-        if is_idle || most.is_some_and(|most| self.round >= most) {
+        let is_over = match self.options.repeat {
+            Repeat::Once => true,
+            Repeat::Times(times) => self.round >= times,
+            // What is skipped will be skipped for ever.
+            Repeat::UntilFailure(most) => {
+                self.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped)
+                    || most.is_some_and(|most| self.round >= most)
+            }
+        };
+        if is_over || self.tests.is_empty() {
             return false;
         }
         let number = self.round + 1;
@@ -569,8 +616,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How many of those that wait are looked at: those behind them do not overtake.
-const PASSED_BY: usize = 32;
+/// How many may begin before one that does not fit yet.
+const PASSED_BY: u32 = 32;
 
 fn tell(events: &mpsc::UnboundedSender<RunEvent>, event: RunEvent) {
     // A report that went away does not stop the run.

@@ -9,6 +9,7 @@ use backstaff::journal::run::{
 };
 use backstaff::journal::{Body, Journal, Source};
 use backstaff::report::merge;
+use backstaff::runner::shard;
 use jiff::{SignedDuration, Timestamp};
 
 /// A run in `folder`, of tests that are added.
@@ -117,7 +118,7 @@ impl Sample {
         began.tests = u32::try_from(self.run.tests.len()).unwrap();
         if began.list_digest.is_empty() {
             began.list_tests = began.tests;
-            began.list_digest = merge::list_digest(self.run.tests.iter().map(|test| test.test.id.as_str()));
+            began.list_digest = shard::list_digest(self.run.tests.iter().map(|test| test.test.id.as_str()));
         }
         let mut file = File::create(self.run.folder.join(RUN_FILE)).unwrap();
         merge::write(&self.run, &self.run.folder, &mut file).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backstaff::journal::run::{self, Shard, Timings, Verdict};
-use backstaff::report::merge::list_digest;
+use backstaff::runner::shard::list_digest;
 
 use super::made::{Sample, every_kind, not_passed, passed};
 use crate::cli::lab::Lab;

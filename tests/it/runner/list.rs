@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use backstaff::journal::run::load;
 use serde_json::{Value, json};
 
 use crate::cli::lab::{Finished, Lab};
@@ -131,7 +132,7 @@ fn parts_are_disjoint_and_complete_and_ci_says_which_one_this_is() {
     let finished = gitlab.run().exits_with(0);
     let _ = finished
         .says(&["part 2 of 4 of a list of 20", "note: part 2 of 4, as CI_NODE_INDEX and CI_NODE_TOTAL say"]);
-    let run = backstaff::journal::run::load(&lab.run_folder()).unwrap();
+    let run = load(&lab.run_folder()).unwrap();
     assert_eq!(run.began.shard.map(|shard| (shard.index, shard.total)), Some((2, 4)));
     assert_eq!((run.began.list_tests, run.tests.len()), (20, usize::try_from(run.began.tests).unwrap()));
     let _ =

@@ -192,7 +192,11 @@ fn killed_in_the_middle_it_has_told_everything_up_to_that_moment() {
         assert!(attempt.ended.is_none() && of(name).verdict.is_none());
     }
     assert_eq!((of("s4").attempts.len(), run.took_ms), (0, None));
-    renders(&lab, 1, &["first", "not finished: attempt 1 began and did not end", "1 passed, 3 failed, 1 skipped"]);
+    renders(
+        &lab,
+        1,
+        &["first", "not finished: attempt 1 began and did not end", "1 passed, 3 failed, 1 skipped"],
+    );
 }
 
 /// `backstaff report` tells the newest run, and `backstaff trace` makes its page.
