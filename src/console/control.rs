@@ -148,6 +148,7 @@ impl Console for ControlConsole {
     }
 
     fn takes_positions(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        // It never does; who asks has a deadline.
         Box::pin(std::future::pending())
     }
 

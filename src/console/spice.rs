@@ -84,6 +84,7 @@ impl SpiceConsole {
         let has_failed = |end: &Option<(_, Option<_>)>| matches!(end, Some((_, Some(_))));
         match end.wait_for(has_failed).await.map(|end| end.clone()) {
             Ok(Some((channel, Some(reason)))) => format!("{channel}: {reason}"),
+            // The sender lives in `self`, so this is never reached.
             _ => std::future::pending().await,
         }
     }
@@ -95,6 +96,7 @@ impl SpiceConsole {
             Ok(Some((channel, reason))) => {
                 format!("{channel}: {}", reason.as_deref().unwrap_or("closed by the server"))
             }
+            // The sender lives in `self`, so this is never reached.
             _ => std::future::pending().await,
         }
     }
@@ -109,6 +111,7 @@ impl SpiceConsole {
         let mut ended = self.ended.subscribe();
         match ended.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
             Ok(Some(reason)) => reason,
+            // The sender lives in `self`, so this is never reached.
             _ => std::future::pending().await,
         }
     }

@@ -305,6 +305,7 @@ impl Client {
         let mut end = self.shared.end.subscribe();
         match end.wait_for(Option::is_some).await.map(|end| end.clone()) {
             Ok(Some(end)) => end,
+            // The sender lives in `self.shared`, so this is never reached.
             _ => std::future::pending().await,
         }
     }

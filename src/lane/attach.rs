@@ -502,18 +502,21 @@ impl Watch {
         let console_closed = async {
             match &console {
                 Some(console) => console.ended().await,
+                // Without a console this is a branch of the `select` below that never wins.
                 None => std::future::pending().await,
             }
         };
         let blind = async {
             match &console {
                 Some(console) => console.display_failure().await,
+                // Without a console this is a branch of the `select` below that never wins.
                 None => std::future::pending().await,
             }
         };
         let qmp_closed = async {
             match &self.qmp_closed {
                 Some(closed) => closed.cancelled().await,
+                // Without a monitor it is a branch of the `select` below that never wins.
                 None => std::future::pending().await,
             }
         };
