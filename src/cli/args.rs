@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::flakes::FlakesCommand;
+use super::init::InitCommand;
 use super::lane::LaneCommand;
 use super::list::ListCommand;
 use super::report::ReportCommand;
@@ -74,6 +75,8 @@ pub(super) enum Command {
     Serve(ServeCommand),
     /// Ask a control socket: type, look and listen, through somebody else's client, too.
     Control(ControlCommand),
+    /// Make a folder for scenarios that runs at once; what is there already is kept.
+    Init(InitCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     #[command(after_help = "Example:\n  backstaff digest decode screenshot.png | jq .frame_counter")]
     Digest {

@@ -9,6 +9,7 @@ mod digest;
 mod doctor;
 pub mod exit;
 mod flakes;
+mod init;
 mod lane;
 mod list;
 mod logging;
@@ -52,6 +53,7 @@ fn run_command() -> ExitCode {
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
+        Command::Init(command) => init::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();
