@@ -44,13 +44,19 @@ use crate::journal::run::{AttemptNote, FailureNote, RUN_FILE, RunBegan, RunBody,
 use crate::lane::AttachEnvironment;
 use crate::lane::warm::WarmMode;
 pub use crate::script::LoadError;
-use crate::script::{Failure, FailureKind};
+use crate::script::prompt::Held;
+use crate::script::{Failure, FailureKind, Script};
 
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// Scripts, in the order in which they run.
     pub scripts: Vec<PathBuf>,
+    /// Run instead of them, if there is one: a script that is no file.
+    pub session: Option<Script>,
+    /// Who is told of attempts that stand still at a failed call, and may ask them; such attempts have no retries and the
+    /// run has no deadline.
+    pub prompts: Option<mpsc::Sender<Held>>,
     /// Where profiles come from.
     pub project: Project,
     /// The lane of scenarios that name none.

@@ -20,6 +20,7 @@ mod machine;
 mod members;
 mod mouse;
 mod options;
+pub mod prompt;
 pub mod sandbox;
 mod scenario;
 mod streams;
