@@ -55,6 +55,7 @@ mod sha256;
 pub mod sim;
 pub mod snapshot;
 pub mod speed;
+pub mod standstill;
 mod supervise;
 pub mod teardown;
 pub mod unix_socket;

@@ -376,6 +376,8 @@ impl Machine {
             lanes: Lanes::One(self.lane.handle()),
             folder: self.folder.path().to_owned(),
             params: json!({}),
+            prompts: None,
+            is_session: false,
             cancel: CancellationToken::new(),
         };
         run_attempt(options).await
