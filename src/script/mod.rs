@@ -16,6 +16,7 @@ mod expect;
 pub mod failure;
 mod keyboard;
 mod lane;
+pub mod lint;
 mod machine;
 mod members;
 mod mouse;
