@@ -4,6 +4,7 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod check;
 mod control;
 mod digest;
 mod doctor;
@@ -18,6 +19,7 @@ mod run;
 mod select;
 mod serve;
 mod trace;
+mod types;
 
 use std::io::IsTerminal as _;
 
@@ -45,6 +47,8 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
         Command::List(command) => list::run(&command, arguments.color),
+        Command::Check(command) => check::run(&command, arguments.color),
+        Command::Types(command) => types::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),

@@ -32,6 +32,7 @@ pub mod inspect;
 pub mod join;
 pub mod kvm;
 mod kvm_probe;
+pub mod offers;
 pub mod plan;
 pub mod plan_document;
 mod plan_error;

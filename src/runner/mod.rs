@@ -6,6 +6,7 @@
 //! [`schedule`] says when attempts begin, [`admission`] how many fit, [`execute`] runs one of them.
 
 mod admission;
+pub mod check;
 mod discovery;
 mod execute;
 pub mod filter;

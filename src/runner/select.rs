@@ -207,9 +207,9 @@ impl Selection {
     }
 }
 
-type LoadResult = Result<(Script, Vec<Scenario>), (Option<Script>, LoadError)>;
+pub(super) type LoadResult = Result<(Script, Vec<Scenario>), (Option<Script>, LoadError)>;
 
-fn load_all(scripts: &[PathBuf]) -> Vec<LoadResult> {
+pub(super) fn load_all(scripts: &[PathBuf]) -> Vec<LoadResult> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(scripts.len());
     if workers <= 1 {
         return scripts.iter().map(|path| load_one(path)).collect();

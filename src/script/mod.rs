@@ -18,6 +18,7 @@ pub mod failure;
 mod hold;
 mod keyboard;
 mod lane;
+pub mod lint;
 mod machine;
 mod members;
 mod mouse;
