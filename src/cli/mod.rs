@@ -4,6 +4,7 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod completions;
 mod control;
 mod digest;
 mod doctor;
@@ -13,12 +14,14 @@ mod init;
 mod lane;
 mod list;
 mod logging;
+mod man;
 mod replay;
 mod report;
 mod run;
 mod select;
 mod serve;
 mod trace;
+mod version;
 
 use std::io::IsTerminal as _;
 
@@ -34,6 +37,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run_command() -> ExitCode {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -54,6 +60,8 @@ fn run_command() -> ExitCode {
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
         Command::Init(command) => init::run(&command, arguments.color),
+        Command::Completions(command) => completions::run(&command, arguments.color),
+        Command::Man(command) => man::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();
