@@ -5,14 +5,17 @@
 
 mod args;
 mod check;
+mod completions;
 mod control;
 mod digest;
 mod doctor;
 pub mod exit;
 mod flakes;
+mod init;
 mod lane;
 mod list;
 mod logging;
+mod man;
 mod replay;
 mod report;
 mod run;
@@ -20,6 +23,7 @@ mod select;
 mod serve;
 mod trace;
 mod types;
+mod version;
 
 use std::io::IsTerminal as _;
 
@@ -35,6 +39,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run_command() -> ExitCode {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -56,6 +63,9 @@ fn run_command() -> ExitCode {
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
+        Command::Init(command) => init::run(&command, arguments.color),
+        Command::Completions(command) => completions::run(&command, arguments.color),
+        Command::Man(command) => man::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();

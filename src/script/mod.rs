@@ -35,3 +35,6 @@ pub use attempt::{AttemptOptions, Outcome, run_attempt};
 pub use failure::{Failure, FailureKind, Place};
 pub use machine::Lanes;
 pub use scenario::{Case, LOAD_TIMEOUT, LoadError, Scenario, Script, load};
+
+/// The Lua that scripts are written in; `_VERSION` says the same to them.
+pub const LUA: &str = "5.4";
