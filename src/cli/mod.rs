@@ -4,6 +4,8 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod check;
+mod completions;
 mod control;
 mod digest;
 mod doctor;
@@ -13,12 +15,15 @@ mod init;
 mod lane;
 mod list;
 mod logging;
+mod man;
 mod replay;
 mod report;
 mod run;
 mod select;
 mod serve;
 mod trace;
+mod types;
+mod version;
 
 use std::io::IsTerminal as _;
 
@@ -46,6 +51,9 @@ pub fn check_command_line(words: &[String]) -> Result<(), String> {
 }
 
 fn run_command() -> ExitCode {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -58,6 +66,8 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
         Command::List(command) => list::run(&command, arguments.color),
+        Command::Check(command) => check::run(&command, arguments.color),
+        Command::Types(command) => types::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),
@@ -66,6 +76,8 @@ fn run_command() -> ExitCode {
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
         Command::Init(command) => init::run(&command, arguments.color),
+        Command::Completions(command) => completions::run(&command, arguments.color),
+        Command::Man(command) => man::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();

@@ -282,7 +282,7 @@ fn files(ci: Ci, below: Option<&str>) -> Vec<NewFile> {
         file(PROJECT, "the project: its lane", include_str!("backstaff.toml")),
         file(FIRST, "an example to change", include_str!("first.lua")),
         file(MACHINE, "a machine of your own", include_str!("machine.toml")),
-        file(TYPES, "what editors know of the API", include_str!("../../../lua/meta/backstaff.lua")),
+        file(TYPES, "what editors know of the API", crate::reference::FILES[0].1),
         NewFile { advice: library, ..file(LUARC, "for the Lua language server", include_str!("luarc.json")) },
         NewFile { advice: library, ..file(EMMYRC, "for EmmyLua", include_str!("emmyrc.json")) },
         NewFile {
