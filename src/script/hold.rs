@@ -442,7 +442,7 @@ impl Prompt<'_> {
             scope.run(call(self.lua, &chunk, MultiValue::new())).await
         };
         let values =
-            self.interruptible(cancel, async { run.await.map_err(|error| readable(&error)) }).await?;
+            self.interruptible(cancel, async { run.await.map_err(|error| readable(&error, source)) }).await?;
         Ok(values.iter().map(shown).collect())
     }
 
@@ -667,10 +667,12 @@ fn kept(source: &str) -> &str {
     }
 }
 
-/// A failure at a prompt: what was typed is on the screen, so its place says nothing.
-fn readable(error: &mlua::Error) -> Failure {
+/// A failure at a prompt. A single line is still on the screen, so that its place would say nothing.
+fn readable(error: &mlua::Error, source: &str) -> Failure {
     let mut failure = Failure::from_lua(error);
-    failure.place = failure.place.filter(|place| !place.file.starts_with("prompt"));
+    if source.lines().count() <= 1 {
+        failure.place = failure.place.filter(|place| !place.file.starts_with("prompt:"));
+    }
     failure.traceback = None;
     failure
 }

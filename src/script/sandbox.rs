@@ -233,6 +233,9 @@ mod tests {
             ["io", "os", "debug", "package", "dofile", "loadfile", "load", "collectgarbage", "require"]
         {
             assert_eq!(eval(&format!("return type({name})")).unwrap(), "nil", "{name}");
+            let looked_into = Sandbox::with_prompts(&StopFlag::default(), || None).unwrap();
+            let kind: String = looked_into.lua.load(format!("return type({name})")).eval().unwrap();
+            assert_eq!(kind, "nil", "{name}, where somebody may look into the script");
         }
         assert_eq!(eval("return type(string.dump)").unwrap(), "nil");
         assert!(eval("setmetatable({}, { __gc = function() end })").is_err());
