@@ -14,6 +14,7 @@
 //! - [`journal`]: everything observed or done during an attempt, in one order.
 //! - [`spice`]: the SPICE client.
 //! - [`control`]: consoles over a unix socket, for programs in any language.
+//! - [`reference`](mod@reference): the Lua API as data, read from `lua/meta`.
 //! - [`near`]: "did you mean", for everybody.
 //! - [`fuzzing`]: what fuzzers feed bytes to, above all of these.
 //!
@@ -28,6 +29,7 @@ pub mod journal;
 pub mod lane;
 pub mod near;
 pub mod oracle;
+pub mod reference;
 pub mod report;
 pub mod runner;
 pub mod script;

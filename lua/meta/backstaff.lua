@@ -15,9 +15,9 @@
 ---@field warm? boolean  Whether it may start from a saved machine; `false`: its machine boots. Default: true.
 ---@field timeout? number  Seconds an attempt may take once its lane is ready. Default: 120.
 ---@field lane? string  The profile it runs on, whatever `--lane` says. Default: the run's.
----@field lanes? table<string, string>  Several lanes: what the scenario calls them, and their profiles. 1 to 16. Not with `lane`.
+---@field lanes? table<string, string>  Several lanes: what the scenario calls them, and their profiles. 1 to 16. Not with `lane`. Default: one lane.
 ---@field only? boolean  For the moment, run nothing else; see `scenario.only`. Default: false.
----@field params? backstaff.Cases  Runs it once for each case; see `cases`.
+---@field params? backstaff.Cases  Runs it once for each case; see `cases`. Default: runs once.
 
 ---Parameters of one case; scripts find them in `t.params`. In a list of cases, `name` is the case's name.
 ---@alias backstaff.CaseParams table<string, any>
@@ -64,16 +64,16 @@ scenario = nil
 
 ---What a scenario's function gets: steps, time, concurrency, and the way to the machine.
 ---@class backstaff.Test
----@field mouse backstaff.Mouse  A hand on the machine's mouse. `t.mouse:click()`
----@field keyboard backstaff.Keyboard  Keys and text into the machine. `t.keyboard:press("enter")`
----@field digest backstaff.Digest  The digest on the screen. `t.digest:wait_for(any)`
----@field serial backstaff.Serial  Text from the first serial port. `t.serial:wait_for("login: $")`
----@field screen backstaff.Screen  The screen as pixels. `t.screen:wait_for_stable()`
----@field agent backstaff.Agent  The SPICE agent in the guest. `t.agent:copy("hello")`
----@field lane backstaff.Lane  The machine itself. `t.lane:wait_for_shutdown()`
----@field lanes table<string, backstaff.Lane>  The machines of a scenario with `lanes`, by name. `t.lanes.a.keyboard:press("enter")`
----@field attempt integer  Which try this is: 1, and more where `--retries` tries again. `t:log("try", t.attempt)`
----@field params table<string, any>  What the scenario's case says; `--param KEY=VALUE` wins over it. `local user = t.params.user or "root"`
+---@field mouse backstaff.Mouse  A hand on the machine's mouse. Example: `t.mouse:click()`
+---@field keyboard backstaff.Keyboard  Keys and text into the machine. Example: `t.keyboard:press("enter")`
+---@field digest backstaff.Digest  The digest on the screen. Example: `t.digest:wait_for(any)`
+---@field serial backstaff.Serial  Text from the first serial port. Example: `t.serial:wait_for("login: $")`
+---@field screen backstaff.Screen  The screen as pixels. Example: `t.screen:wait_for_stable()`
+---@field agent backstaff.Agent  The SPICE agent in the guest. Example: `t.agent:copy("hello")`
+---@field lane backstaff.Lane  The machine itself. Example: `t.lane:wait_for_shutdown()`
+---@field lanes table<string, backstaff.Lane>  The machines of a scenario with `lanes`, by name. Example: `t.lanes.a.keyboard:press("enter")`
+---@field attempt integer  Which try this is: 1, and more where `--retries` tries again. Example: `t:log("try", t.attempt)`
+---@field params table<string, any>  What the scenario's case says; `--param KEY=VALUE` wins over it. Example: `local user = t.params.user or "root"`
 local Test = {}
 
 ---@class backstaff.StepOptions
@@ -243,6 +243,7 @@ function Task:join() end
 ---(0x1C; extended keys carry 0xE0 in the high byte, 0xE04B).
 ---@alias backstaff.Key string|integer
 
+---Keys and text into the machine, as a person would give them.
 ---@class backstaff.Keyboard
 local Keyboard = {}
 
@@ -337,6 +338,7 @@ function Keyboard:wait_for_leds(options) end
 
 ---@alias backstaff.Button "left"|"middle"|"right"|"side"|"extra"
 
+---A hand on the machine's mouse.
 ---@class backstaff.Mouse
 local Mouse = {}
 
@@ -623,6 +625,7 @@ function Serial:drain(options) end
 ---@class backstaff.Stats: backstaff.Traffic
 ---@field channels table<string, backstaff.Traffic>  By name, such as "display 0".
 
+---The screen as pixels.
 ---@class backstaff.Screen
 local Screen = {}
 
@@ -757,12 +760,12 @@ function Agent:resize(width, height, options) end
 
 ---The running machine.
 ---@class backstaff.Lane
----@field keyboard backstaff.Keyboard  Its keyboard; `t.keyboard` where there is one lane. `t.lanes.a.keyboard:press("enter")`
----@field mouse backstaff.Mouse  Its mouse. `t.lanes.a.mouse:click()`
----@field digest backstaff.Digest  The digest on its screen. `t.lanes.a.digest:wait_for(any)`
----@field serial backstaff.Serial  Its serial port. `t.lanes.a.serial:wait_for("login: $")`
----@field screen backstaff.Screen  Its screen. `t.lanes.a.screen:wait_for_stable()`
----@field agent backstaff.Agent  The SPICE agent in it. `t.lanes.a.agent:wait_for()`
+---@field keyboard backstaff.Keyboard  Its keyboard; `t.keyboard` where there is one lane. Example: `t.lanes.a.keyboard:press("enter")`
+---@field mouse backstaff.Mouse  Its mouse. Example: `t.lanes.a.mouse:click()`
+---@field digest backstaff.Digest  The digest on its screen. Example: `t.lanes.a.digest:wait_for(any)`
+---@field serial backstaff.Serial  Its serial port. Example: `t.lanes.a.serial:wait_for("login: $")`
+---@field screen backstaff.Screen  Its screen. Example: `t.lanes.a.screen:wait_for_stable()`
+---@field agent backstaff.Agent  The SPICE agent in it. Example: `t.lanes.a.agent:wait_for()`
 local Lane = {}
 
 ---The lane's name.
@@ -838,15 +841,15 @@ function Lane:qmp(command, arguments) end
 
 ---Exactly one of the first nine says which fault it is.
 ---@class backstaff.FaultOptions
----@field drop_key? integer  The nth key from now on does not reach the guest. 1 to 1000000.
----@field duplicate_key? integer  The nth key from now on reaches the guest twice. 1 to 1000000.
----@field lose_line? integer  The nth serial line from now on is not said. 1 to 1000000.
----@field flip_pixel? integer[]  The pixel at `{ x, y }` is shown otherwise than it was drawn.
----@field delay? number  Seconds by which everything on the console arrives later. 0.001 to 60.
----@field throttle? integer  Bytes per second that a channel says at most. 1 to 1000000000.
----@field stall? backstaff.FaultChannel  This channel says and takes nothing.
----@field cut? backstaff.FaultChannel  This channel is closed. Without "main" the whole console is gone.
----@field malform? backstaff.FaultChannel  A message comes on this channel that is not what its type says.
+---@field drop_key? integer  The nth key from now on does not reach the guest. 1 to 1000000. Default: not this fault.
+---@field duplicate_key? integer  The nth key from now on reaches the guest twice. 1 to 1000000. Default: not this fault.
+---@field lose_line? integer  The nth serial line from now on is not said. 1 to 1000000. Default: not this fault.
+---@field flip_pixel? integer[]  The pixel at `{ x, y }` is shown otherwise than it was drawn. Default: not this fault.
+---@field delay? number  Seconds by which everything on the console arrives later. 0.001 to 60. Default: not this fault.
+---@field throttle? integer  Bytes per second that a channel says at most. 1 to 1000000000. Default: not this fault.
+---@field stall? backstaff.FaultChannel  This channel says and takes nothing. Default: not this fault.
+---@field cut? backstaff.FaultChannel  This channel is closed. Without "main" the whole console is gone. Default: not this fault.
+---@field malform? backstaff.FaultChannel  A message comes on this channel that is not what its type says. Default: not this fault.
 ---@field every? boolean  Every nth key or line instead of the nth. Default: false.
 ---@field count? integer  How many keys or lines in all. Default: 1, with `every`: no limit.
 ---@field matching? string  For `lose_line`: only lines in which this regular expression is found count. Default: all.
@@ -854,7 +857,7 @@ function Lane:qmp(command, arguments) end
 ---@field once? boolean  For `flip_pixel`: until the guest draws there. Default: false.
 ---@field channel? backstaff.FaultChannel  For `delay` and `throttle`: only there. Default: all channels.
 ---@field after? number  Seconds until it begins. Default: 0.
----@field seconds? number  For how long it lasts. Default: until it is cleared.
+---@field seconds? number  Seconds that it lasts. Default: until it is cleared.
 
 ---Makes something go wrong. What is asked for lasts until `clear_faults` unless it says otherwise. Needs "faults".
 ---
@@ -886,30 +889,42 @@ local Matcher = {}
 ---matches item by item, or a function that returns something true.
 ---@alias backstaff.Wanted backstaff.Matcher|string|number|boolean|table|fun(value: any): any
 
----Matches every value that is there. `digest:wait_for { frame_counter = any }`
+---Matches every value that is there.
+---
+---Example: `t.digest:wait_for { frame_counter = any }`
 ---@type backstaff.Matcher
 any = nil
 
----Matches only what is not there. `expect(shot):matches { error = absent }`
+---Matches only what is not there.
+---
+---Example: `expect(record):matches { error = absent }`
 ---@type backstaff.Matcher
 absent = nil
 
----Matches numbers from `limit` up. `at_least(21)`
+---Matches numbers from `limit` up.
+---
+---Example: `t.digest:wait_for { line_rendered = { row = at_least(21) } }`
 ---@param limit number
 ---@return backstaff.Matcher
 function at_least(limit) end
 
----Matches numbers up to `limit`. `at_most(0.5)`
+---Matches numbers up to `limit`.
+---
+---Example: `expect(#t.serial:lines()):matches(at_most(100))`
 ---@param limit number
 ---@return backstaff.Matcher
 function at_most(limit) end
 
----Matches what one of the choices matches. `one_of { "booting", "stream_exercise" }`
+---Matches what one of the choices matches.
+---
+---Example: `t.digest:wait_for { scene_transition = { to = one_of { "booting", "stream_exercise" } } }`
 ---@param choices backstaff.Wanted[]
 ---@return backstaff.Matcher
 function one_of(choices) end
 
----Matches text in which the regular expression is found; always in linear time. `pattern("^Hello")`
+---Matches text in which the regular expression is found; always in linear time.
+---
+---Example: `expect(t.serial:lines()):contains(pattern("^Hello"))`
 ---@param text string
 ---@return backstaff.Matcher
 function pattern(text) end
@@ -918,17 +933,23 @@ function pattern(text) end
 ---@class backstaff.Rule
 local Rule = {}
 
----No value matches. `t:always("no panic", { serial = never("panic") })`
+---No value matches.
+---
+---Example: `t:always("no panic", { serial = never("panic") })`
 ---@param wanted backstaff.Wanted
 ---@return backstaff.Rule
 function never(wanted) end
 
----The numbers under `key` never fall. `t:always("frames", { digest = never_decreases("frame_counter") })`
+---The numbers under `key` never fall.
+---
+---Example: `t:always("frames", { digest = never_decreases("frame_counter") })`
 ---@param key string
 ---@return backstaff.Rule
 function never_decreases(key) end
 
----The numbers under `key` rise from value to value. `t:always("frames", { digest = increases("frame_counter") })`
+---The numbers under `key` rise from value to value.
+---
+---Example: `t:always("frames", { digest = increases("frame_counter") })`
 ---@param key string
 ---@return backstaff.Rule
 function increases(key) end
@@ -942,54 +963,71 @@ function increases(key) end
 ---@class backstaff.Expect
 local Expect = {}
 
----Judges a value: plain data, no functions. `expect(len):equals(23)`
+---Judges a value: plain data, no functions. What follows says what is expected of it.
+---
+---Example: `expect(len):equals(23)`
 ---@param value any
 ---@return backstaff.Expect
 function expect(value) end
 
----Is exactly this value, with no further keys. `expect(shot.width):equals(1024)`
+---Is exactly this value, with no further keys.
+---
+---Example: `expect(shot.width):equals(1024)`
 ---@param wanted any
 ---@return boolean
 function Expect:equals(wanted) end
 
----Matches. `expect(shot):matches { width = at_least(640) }`
+---Matches: a record by the keys given, a list item by item, anything by a matcher or a function.
+---
+---Example: `expect(shot):matches { width = at_least(640) }`
 ---@param wanted backstaff.Wanted
 ---@return boolean
 function Expect:matches(wanted) end
 
----Is `true`, not just something true. `expect(done):is_true()`
+---Is `true`, not just something true.
+---
+---Example: `expect(done):is_true()`
 ---@return boolean
 function Expect:is_true() end
 
----Is a list, one item of which matches. `expect(lines):contains(pattern("ready"))`
+---Is a list, one item of which matches.
+---
+---Example: `expect(lines):contains(pattern("ready"))`
 ---@param wanted backstaff.Wanted
 ---@return boolean
 function Expect:contains(wanted) end
 
 ---Is a list in which items match in this order, others between them allowed.
----`expect(drain):has_in_order { { type = "paste" }, { type = "refresh_stats" } }`
+---
+---Example: `expect(drain):has_in_order { { type = "paste" }, { type = "refresh_stats" } }`
 ---@param wanted backstaff.Wanted[]  At least one.
 ---@return boolean
 function Expect:has_in_order(wanted) end
 
 ---Is a list whose numbers under `key` never fall; items without the key are passed over.
----`expect(drain):never_decreases("t")`
+---
+---Example: `expect(drain):never_decreases("t")`
 ---@param key string
 ---@return boolean
 function Expect:never_decreases(key) end
 
 ---Is a list whose numbers under `key` rise from item to item; items without the key are passed over.
----`expect(t.digest:history()):increases("frame_counter")`
+---
+---Example: `expect(t.digest:history()):increases("frame_counter")`
 ---@param key string
 ---@return boolean
 function Expect:increases(key) end
 
----Is a reconciliation that found everything in order. `expect(t:reconcile(t.digest, t.serial)):agrees()`
+---Is a reconciliation that found everything in order.
+---
+---Example: `expect(t:reconcile(t.digest, t.serial)):agrees()`
 ---@return boolean
 function Expect:agrees() end
 
 ---Asks again until it is as expected, at most for so many seconds. The value is a function, `t.serial` (its lines) or
----`t.digest` (the newest). `:within(2)` is the same. `expect(function() return #t.serial:lines() end).within(2):equals(3)`
+---`t.digest` (the newest). `:within(2)` is the same.
+---
+---Example: `expect(function() return #t.serial:lines() end).within(2):equals(3)`
 ---@param seconds number
 ---@return backstaff.Within
 function Expect.within(seconds) end
@@ -998,41 +1036,57 @@ function Expect.within(seconds) end
 ---@class backstaff.Within
 local Within = {}
 
----Becomes exactly this value. `expect(t.serial).within(2):equals { "ready" }`
+---Becomes exactly this value.
+---
+---Example: `expect(t.serial).within(2):equals { "ready" }`
 ---@param wanted any
 ---@return boolean
 function Within:equals(wanted) end
 
----Comes to match. `expect(t.digest).within(5):matches { frame_counter = at_least(3) }`
+---Comes to match.
+---
+---Example: `expect(t.digest).within(5):matches { frame_counter = at_least(3) }`
 ---@param wanted backstaff.Wanted
 ---@return boolean
 function Within:matches(wanted) end
 
----Becomes `true`. `expect(function() return t.agent:is_connected() end).within(5):is_true()`
+---Becomes `true`.
+---
+---Example: `expect(function() return t.agent:is_connected() end).within(5):is_true()`
 ---@return boolean
 function Within:is_true() end
 
----Becomes a list, one item of which matches. `expect(t.serial).within(5):contains(pattern("ready"))`
+---Becomes a list, one item of which matches.
+---
+---Example: `expect(t.serial).within(5):contains(pattern("ready"))`
 ---@param wanted backstaff.Wanted
 ---@return boolean
 function Within:contains(wanted) end
 
----Becomes a list in which items match in this order. `expect(t.serial).within(5):has_in_order { "one", "two" }`
+---Becomes a list in which items match in this order.
+---
+---Example: `expect(t.serial).within(5):has_in_order { "one", "two" }`
 ---@param wanted backstaff.Wanted[]  At least one.
 ---@return boolean
 function Within:has_in_order(wanted) end
 
----Becomes a list whose numbers under `key` never fall. `expect(list).within(1):never_decreases("t")`
+---Becomes a list whose numbers under `key` never fall.
+---
+---Example: `expect(list).within(1):never_decreases("t")`
 ---@param key string
 ---@return boolean
 function Within:never_decreases(key) end
 
----Becomes a list whose numbers under `key` rise. `expect(list).within(1):increases("t")`
+---Becomes a list whose numbers under `key` rise.
+---
+---Example: `expect(list).within(1):increases("t")`
 ---@param key string
 ---@return boolean
 function Within:increases(key) end
 
----Becomes a reconciliation that found everything in order. `expect(reconciled).within(5):agrees()`
+---Becomes a reconciliation that found everything in order.
+---
+---Example: `expect(reconciled).within(5):agrees()`
 ---@return boolean
 function Within:agrees() end
 
@@ -1052,10 +1106,12 @@ function Within:agrees() end
 
 ---What `pcall` gives for a failure of backstaff. What the script raised itself arrives as it was.
 ---@class backstaff.Error
----@field kind backstaff.ErrorKind
----@field message string  What was wanted, what was got; may have several lines.
----@field line? integer  The script's line.
+---@field kind backstaff.ErrorKind  What kind of thing happened. Example: `if caught.kind == "timeout" then t:log("too late") end`
+---@field message string  What was wanted, what was got; may have several lines. Example: `local ok, caught = pcall(wait) if not ok then t:log(caught.message) end`
+---@field line? integer  The script's line. Example: `t:log("at line", caught.line)`
 
----Writes a line to the report and the journal, like `t:log`. `print("rows", rows)`
+---Writes a line to the report and the journal, like `t:log`.
+---
+---Example: `print("rows", rows)`
 ---@param ... any
 function print(...) end
