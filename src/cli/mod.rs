@@ -12,6 +12,7 @@ mod flakes;
 mod lane;
 mod list;
 mod logging;
+mod repl;
 mod replay;
 mod report;
 mod run;
@@ -44,6 +45,7 @@ fn run_command() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
+        Command::Repl(command) => repl::run(command, arguments.color),
         Command::List(command) => list::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Flakes(command) => flakes::run(&command, arguments.color),
