@@ -6,22 +6,27 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckCommand;
+use super::completions::CompletionsCommand;
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
 use super::flakes::FlakesCommand;
+use super::init::InitCommand;
 use super::lane::LaneCommand;
 use super::list::ListCommand;
+use super::man::ManCommand;
 use super::repl::ReplCommand;
 use super::report::ReportCommand;
 use super::select::SelectArgs;
 use super::serve::ServeCommand;
 use super::trace::TraceCommand;
+use super::types::TypesCommand;
 use crate::lane::warm::WarmMode;
 use crate::report::ReportTarget;
 
 /// Tests the consoles of virtual machines: boots, watches, types, judges.
 #[derive(Debug, Parser)]
-#[command(name = "backstaff", version, max_term_width = 100)]
+#[command(name = "backstaff", version, long_version = super::version::long(), max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 all passed, 1 a scenario failed, 2 usage, 3 a script or profile does \
 not load, 4 nothing selected, 5 flaky, where flaky fails, 16 a lane failed (the machine, not the test), 70 a bug in backstaff, 77 everything \
 skipped, 124 the run's deadline passed, 128+n ended by a signal.")]
@@ -54,6 +59,14 @@ pub(super) enum Command {
     Repl(ReplCommand),
     /// List the tests that would run, without running any.
     List(Box<ListCommand>),
+    /// Say what is wrong with scripts, without running them.
+    ///
+    /// Finds what is no Lua, names and option keys that do not exist, needs and lanes that no profile meets, names that are
+    /// there twice, and input that nothing waits for. Functions that would only run on a lane are looked through, too. A
+    /// finding that is meant so is silenced in the line above it: `-- backstaff: allow(RULE) REASON`.
+    Check(CheckCommand),
+    /// Print what editors need to know the Lua API: LuaCATS types.
+    Types(TypesCommand),
     /// Redraw a recording without a network, and say what is in it.
     Replay(ReplayCommand),
     /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.
@@ -77,6 +90,12 @@ pub(super) enum Command {
     Serve(ServeCommand),
     /// Ask a control socket: type, look and listen, through somebody else's client, too.
     Control(ControlCommand),
+    /// Make a folder for scenarios that runs at once; what is there already is kept.
+    Init(InitCommand),
+    /// Print a script that completes backstaff's words in a shell.
+    Completions(CompletionsCommand),
+    /// Write the manual pages.
+    Man(ManCommand),
     /// Turn a screenshot or a payload into the JSON of its digest, and back.
     #[command(after_help = "Example:\n  backstaff digest decode screenshot.png | jq .frame_counter")]
     Digest {

@@ -4,14 +4,18 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod check;
+mod completions;
 mod control;
 mod digest;
 mod doctor;
 pub mod exit;
 mod flakes;
+mod init;
 mod lane;
 mod list;
 mod logging;
+mod man;
 mod repl;
 mod replay;
 mod report;
@@ -19,6 +23,8 @@ mod run;
 mod select;
 mod serve;
 mod trace;
+mod types;
+mod version;
 
 use std::io::IsTerminal as _;
 
@@ -34,6 +40,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run_command() -> ExitCode {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -47,6 +56,8 @@ fn run_command() -> ExitCode {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
         Command::Repl(command) => repl::run(command, arguments.color),
         Command::List(command) => list::run(&command, arguments.color),
+        Command::Check(command) => check::run(&command, arguments.color),
+        Command::Types(command) => types::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),
@@ -54,6 +65,9 @@ fn run_command() -> ExitCode {
         Command::Serve(command) => serve::run(&command, arguments.color),
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
+        Command::Init(command) => init::run(&command, arguments.color),
+        Command::Completions(command) => completions::run(&command, arguments.color),
+        Command::Man(command) => man::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
         Command::Digest { command } => {
             let mut out = std::io::stdout();

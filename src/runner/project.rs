@@ -153,6 +153,36 @@ fn list(known: &[String]) -> String {
     }
 }
 
+/// A key of the project file, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// A value in TOML.
+    pub example: &'static str,
+    /// What it does, and what holds without it.
+    pub what: &'static str,
+}
+
+/// All keys of the project file. A test compares them with what the parser takes.
+pub const KEYS: [Key; 3] = [
+    Key {
+        name: "lane",
+        example: "\"sim\"",
+        what: "The lane for runs that name none with `--lane` or `BACKSTAFF_LANE`. Default: `sim`, which is built in.",
+    },
+    Key {
+        name: "root",
+        example: "\"..\"",
+        what: "Profiles may name files below this folder, relative to backstaff.toml. Default: the folder of that file.",
+    },
+    Key {
+        name: "warm_limit_mib",
+        example: "4096",
+        what: "What saved machines may take together, in MiB, below `warm` in the folder of runs.",
+    },
+];
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectFile {
@@ -450,6 +480,15 @@ mod tests {
         }
         let project = Project::find(Path::new(script), &[], folder.path());
         (folder, project)
+    }
+
+    #[test]
+    fn the_keys_for_people_are_those_that_the_parser_takes() {
+        let error = toml::from_str::<ProjectFile>("nobody_knows_me = 1").unwrap_err().message().to_owned();
+        let taken: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(taken, KEYS.map(|key| key.name), "{error}");
+        let all: Vec<String> = KEYS.iter().map(|key| format!("{} = {}", key.name, key.example)).collect();
+        let _: ProjectFile = toml::from_str(&all.join("\n")).unwrap();
     }
 
     #[test]

@@ -26,6 +26,9 @@ use thiserror::Error;
 
 use super::wire::image::ImageData;
 
+/// What images may come in, as profiles name it where they do.
+pub const CODECS: [&str; 7] = ["raw", "lz", "glz", "zlib-glz", "quic", "lz4", "jpeg"];
+
 /// Decodes an image of `width` by `height` pixels that carries its colours itself. What needs a palette, a cache
 /// or a surface is refused by name. Memory comes out of `pool`.
 pub fn decode(

@@ -3,6 +3,7 @@ mod control;
 mod digest;
 mod doctor;
 mod exit_codes;
+mod init;
 pub(crate) mod lab;
 mod lanes;
 mod plan;
