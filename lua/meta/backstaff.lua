@@ -216,6 +216,11 @@ function Test:always(name, wanted, options) end
 ---@param options? backstaff.DeferOptions
 function Test:defer(body, options) end
 
+---Stops here and opens a prompt, where somebody asked for one: under `backstaff run --hold`. Otherwise does nothing.
+---The machine and all deadlines stand still meanwhile.
+---Example: `t:hold()`
+function Test:hold() end
+
 ---A check that `t:always` started.
 ---@class backstaff.Always
 local Always = {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckCommand;
 use super::completions::CompletionsCommand;
 use super::control::ControlCommand;
 use super::digest::DigestCommand;
@@ -19,6 +20,7 @@ use super::report::ReportCommand;
 use super::select::SelectArgs;
 use super::serve::ServeCommand;
 use super::trace::TraceCommand;
+use super::types::TypesCommand;
 use crate::lane::warm::WarmMode;
 use crate::report::ReportTarget;
 
@@ -55,6 +57,14 @@ pub(super) enum Command {
     Run(Box<RunCommand>),
     /// List the tests that would run, without running any.
     List(Box<ListCommand>),
+    /// Say what is wrong with scripts, without running them.
+    ///
+    /// Finds what is no Lua, names and option keys that do not exist, needs and lanes that no profile meets, names that are
+    /// there twice, and input that nothing waits for. Functions that would only run on a lane are looked through, too. A
+    /// finding that is meant so is silenced in the line above it: `-- backstaff: allow(RULE) REASON`.
+    Check(CheckCommand),
+    /// Print what editors need to know the Lua API: LuaCATS types.
+    Types(TypesCommand),
     /// Redraw a recording without a network, and say what is in it.
     Replay(ReplayCommand),
     /// Render runs again: for people, JUnit, TAP, NDJSON, subunit, GitHub; several become one.

@@ -4,6 +4,7 @@
 //! Start reading at [`main`]; [`args`] is what people can type, [`exit`] what the process answers.
 
 mod args;
+mod check;
 mod completions;
 mod control;
 mod digest;
@@ -22,6 +23,7 @@ mod run;
 mod select;
 mod serve;
 mod trace;
+mod types;
 mod version;
 
 use std::io::IsTerminal as _;
@@ -53,6 +55,8 @@ fn run_command() -> ExitCode {
     match arguments.command {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
         Command::List(command) => list::run(&command, arguments.color),
+        Command::Check(command) => check::run(&command, arguments.color),
+        Command::Types(command) => types::run(&command, arguments.color),
         Command::Replay(command) => replay::run(&command, arguments.color),
         Command::Flakes(command) => flakes::run(&command, arguments.color),
         Command::Report(command) => report::run(command, arguments.color),

@@ -159,6 +159,8 @@ fn options(command: RunCommand, look: Look) -> Result<RunOptions, Refusal> {
     };
     Ok(RunOptions {
         scripts,
+        session: None,
+        prompts: None,
         project,
         lane,
         search_path: std::env::var_os("PATH").unwrap_or_default(),

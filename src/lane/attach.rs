@@ -25,6 +25,7 @@ use super::handle::{EndClass, LaneEnd, LaneHandle};
 use super::qmp::{QmpClient, QmpConnectError, QmpEvents};
 use super::readiness::{Vigil, pass};
 use super::serial::{self, SerialError};
+use super::standstill::Standstill;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_qmp, pump_serial};
 use super::unix_socket;
 use crate::console::ConsoleListener;
@@ -210,6 +211,7 @@ async fn bring_up(
         name: settings.name.clone(),
         capabilities: settings.capabilities(),
         console: parts.console.as_ref().map(AttachedConsole::shared),
+        standstill: control.clone().map(Standstill::of_qemu),
         control,
         faults: None,
         speed: None,

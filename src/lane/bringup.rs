@@ -22,6 +22,7 @@ use super::readiness::{Vigil, pass, pass_when};
 use super::serial;
 use super::snapshot::{IMAGE, Snapshots};
 use super::speed::SpeedProbe;
+use super::standstill::Standstill;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, Supervisor, pump_qmp, pump_serial};
 use super::teardown::{TeardownConfig, TeardownReport, teardown};
 use super::warm::restore::goes_on;
@@ -265,6 +266,7 @@ async fn bring_up(
         name: plan.profile.clone(),
         capabilities: plan.capabilities.iter().copied().collect(),
         console,
+        standstill: Some(Standstill::of_qemu(control.clone())),
         control: Some(control),
         faults: None,
         speed,

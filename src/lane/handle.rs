@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::control::MachineControl;
 use super::sim::Faults;
 use super::speed::SpeedProbe;
+use super::standstill::Standstill;
 use crate::console::Console;
 
 /// A running lane, seen from a scenario. A clone is another handle to the same machine.
@@ -25,6 +26,8 @@ pub struct LaneHandle {
     pub control: Option<MachineControl>,
     /// What can be made to go wrong, where the lane is simulated.
     pub faults: Option<Faults>,
+    /// What makes the machine stand still, where that is possible.
+    pub standstill: Option<Standstill>,
     /// Whose processor time tells how fast the machine goes, where that is a process of ours.
     pub speed: Option<SpeedProbe>,
     /// What QEMU itself has to say, when it is ours: a file that grows.
@@ -43,6 +46,7 @@ impl LaneHandle {
             console: None,
             control: None,
             faults: None,
+            standstill: None,
             speed: None,
             qemu_log: None,
             ended: NEVER.get_or_init(|| watch::Sender::new(None)).subscribe(),

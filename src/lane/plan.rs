@@ -809,6 +809,11 @@ fn files(profile: &QemuProfile, storage: &Storage) -> Vec<PlannedFile> {
     files
 }
 
+/// What a machine of this profile offers on a host where nothing is in the way.
+pub(super) fn capabilities_at_best(profile: &QemuProfile) -> Vec<Capability> {
+    capabilities(profile, &Warmable { possible: true, reason: None, restore_argv: Vec::new() })
+}
+
 fn capabilities(profile: &QemuProfile, warmable: &Warmable) -> Vec<Capability> {
     let mut all = vec![Capability::Keyboard, Capability::Mouse, Capability::Qmp];
     all.extend((profile.display != Display::None).then_some(Capability::Screen));

@@ -217,6 +217,31 @@ impl Reference {
         }
     }
 
+    /// Returns the types of the parameters of `fun(a: T, b: U)`; nothing for other types.
+    pub fn callback_params(&self, kind: &str) -> Vec<String> {
+        // Of several types, the first that can be called.
+        let function = kind.find("fun(").map_or("", |at| &kind[at..]);
+        super::read::overload_params(function).into_iter().map(|param| param.kind).collect()
+    }
+
+    /// Returns the words that a type allows, when it allows nothing else: `"left"|"right"`, or an alias for such.
+    pub fn choices(&self, kind: &str) -> Option<Vec<String>> {
+        let kind = kind.trim_end_matches('?');
+        let alias = self.aliases.iter().find(|alias| alias.name == kind);
+        let kinds: Vec<&str> = match alias {
+            Some(alias) if !alias.choices.is_empty() => {
+                alias.choices.iter().map(|choice| &*choice.0).collect()
+            }
+            Some(alias) => alias.kind.split('|').collect(),
+            None => kind.split('|').collect(),
+        };
+        let word = |kind: &&str| {
+            let word = kind.trim().strip_prefix('"')?.strip_suffix('"')?;
+            Some(word.to_owned())
+        };
+        kinds.iter().map(word).collect()
+    }
+
     fn member<'a>(&'a self, class: &'a Class, name: &str) -> Option<Entry<'a>> {
         self.method(class, name)
             .map(Entry::Function)

@@ -284,7 +284,7 @@ fn function_line(line: &str) -> Option<(&str, &str)> {
 }
 
 /// The parameters of `fun(a: T, b: U): V`, at the first level of brackets.
-fn overload_params(overload: &str) -> Vec<Param> {
+pub(super) fn overload_params(overload: &str) -> Vec<Param> {
     let Some(inside) = overload.strip_prefix("fun(") else { return Vec::new() };
     let mut depth = 0_usize;
     let mut params = Vec::new();

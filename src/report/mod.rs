@@ -5,6 +5,7 @@
 //! for that place. [`html`] is the page of a run, [`why`] the cause of its failure. [`merge`] makes one run of several,
 //! [`flakes`] reads many. [`doctor`] is what `backstaff doctor` says.
 
+pub mod check;
 pub mod doctor;
 pub mod evidence;
 pub mod failure;

@@ -14,6 +14,7 @@ use super::select::Test;
 use super::{AttemptReport, RunEvent, Verdict, tell, verdict_of};
 use crate::journal::run::{AttemptNote, RunBody, RunLog};
 use crate::journal::{Body, Cursor, Journal, Source};
+use crate::script::prompt::Held;
 use crate::script::{AttemptOptions, Failure, FailureKind, Lanes, Outcome, run_attempt};
 
 /// Runs attempts, each on fresh lanes; several at once.
@@ -22,6 +23,10 @@ pub(super) struct Executor {
     /// The run's folder.
     pub(super) folder: PathBuf,
     pub(super) params: serde_json::Value,
+    /// Who is told of attempts that stand still.
+    pub(super) prompts: Option<mpsc::Sender<Held>>,
+    /// Whether what runs is a session rather than tests.
+    pub(super) is_session: bool,
     pub(super) recordings: Recordings,
     pub(super) stalls: StallWatch,
     pub(super) cancel: CancellationToken,
@@ -193,6 +198,8 @@ impl Executor {
             lanes,
             folder: folder.to_owned(),
             params: self.params.clone(),
+            prompts: self.prompts.clone(),
+            is_session: self.is_session,
             cancel: self.cancel.clone(),
         })
         .await;

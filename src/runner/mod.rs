@@ -6,6 +6,7 @@
 //! [`schedule`] says when attempts begin, [`admission`] how many fit, [`execute`] runs one of them.
 
 mod admission;
+pub mod check;
 mod discovery;
 mod execute;
 pub mod filter;
@@ -44,13 +45,19 @@ use crate::journal::run::{AttemptNote, FailureNote, RUN_FILE, RunBegan, RunBody,
 use crate::lane::AttachEnvironment;
 use crate::lane::warm::WarmMode;
 pub use crate::script::LoadError;
-use crate::script::{Failure, FailureKind};
+use crate::script::prompt::Held;
+use crate::script::{Failure, FailureKind, Script};
 
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// Scripts, in the order in which they run.
     pub scripts: Vec<PathBuf>,
+    /// Run instead of them, if there is one: a script that is no file.
+    pub session: Option<Script>,
+    /// Who is told of attempts that stand still at a failed call, and may ask them; then they run one after
+    /// the other, without retries and without a deadline of the run.
+    pub prompts: Option<mpsc::Sender<Held>>,
     /// Where profiles come from.
     pub project: Project,
     /// The lane of scenarios that name none.
@@ -243,15 +250,22 @@ pub enum RunError {
 /// # Errors
 /// The run cannot begin; then nothing was started.
 pub async fn run(
-    options: RunOptions,
+    mut options: RunOptions,
     events: &mpsc::UnboundedSender<RunEvent>,
     cancel: &CancellationToken,
 ) -> Result<Summary, RunError> {
     let began = Instant::now();
+    if options.prompts.is_some() {
+        // Somebody sits at one of them.
+        (options.jobs, options.retries, options.timeout) = (Some(1), 0, None);
+    }
     let mut summary = Summary { fail_on_flaky: options.fail_on_flaky, ..Summary::default() };
     // A wrong profile must be said before anything is made on disk.
     options.project.check_lane(&options.lane)?;
-    let loaded = options.selection.load(&options.scripts, &options.lane, &options.working_dir);
+    let loaded = match &options.session {
+        Some(script) => Loaded::of_session(script, &options.lane, &options.working_dir),
+        None => options.selection.load(&options.scripts, &options.lane, &options.working_dir),
+    };
     (summary.declared, summary.not_loaded) = (loaded.declared, loaded.failed.len());
     let list = List::new(loaded.tests, &options);
     summary.listed = list.ids.len();
@@ -273,6 +287,8 @@ pub async fn run(
         lanes,
         folder: folder.clone(),
         params: options.params.clone().into(),
+        prompts: options.prompts.clone(),
+        is_session: options.session.is_some(),
         recordings: Recordings::new(options.record.clone()),
         stalls: StallWatch::start(),
         cancel: deadline.cancel.clone(),

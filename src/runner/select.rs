@@ -63,6 +63,23 @@ pub struct FailedScript {
     pub error: LoadError,
 }
 
+impl Loaded {
+    /// What a script holds that is no file.
+    pub(super) fn of_session(script: &Script, lane: &str, cwd: &Path) -> Self {
+        match load(script) {
+            Ok(scenarios) => {
+                let tests = scenarios.into_iter().map(|scenario| Test::new(script, scenario, lane, cwd));
+                let tests: Vec<Test> = tests.collect();
+                Self { declared: tests.len(), tests, ..Self::default() }
+            }
+            Err(error) => {
+                let (path, script) = (script.path.clone(), Some(script.clone()));
+                Self { failed: vec![FailedScript { path, script, error }], ..Self::default() }
+            }
+        }
+    }
+}
+
 impl Test {
     /// `of` scenarios that name no lane, `lane` is the run's. `cwd` is absolute.
     fn new(script: &Script, scenario: Scenario, lane: &str, cwd: &Path) -> Self {
@@ -190,9 +207,9 @@ impl Selection {
     }
 }
 
-type LoadResult = Result<(Script, Vec<Scenario>), (Option<Script>, LoadError)>;
+pub(super) type LoadResult = Result<(Script, Vec<Scenario>), (Option<Script>, LoadError)>;
 
-fn load_all(scripts: &[PathBuf]) -> Vec<LoadResult> {
+pub(super) fn load_all(scripts: &[PathBuf]) -> Vec<LoadResult> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(scripts.len());
     if workers <= 1 {
         return scripts.iter().map(|path| load_one(path)).collect();

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future;
-use mlua::MultiValue;
-use tokio::sync::{oneshot, watch};
+use mlua::{Function, Lua, MultiValue};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use super::always::Checks;
-use super::context::{Context, Scope, machine_end};
+use super::clock::Clock;
+use super::context::{Context, Scope, machine_end, millis};
 use super::defer::{self, Deferred};
 use super::failure::{Failure, FailureKind, Place};
+use super::hold::{self, Holds};
 use super::machine::{Lanes, Machine};
+use super::prompt::Held;
 use super::sandbox::{Sandbox, StopFlag};
 use super::scenario::{Scenario, Script, declare};
 use super::test::{Number, Params, Run, Tasks, TestSkin, call, within_deadline};
-use crate::journal::Journal;
+use crate::journal::{Body, Journal, Source};
 use crate::lane::handle::EndClass;
 
 /// What an attempt needs.
@@ -37,6 +40,10 @@ pub struct AttemptOptions {
     pub folder: PathBuf,
     /// What the command line says of `t.params`, an object; it wins over what the scenario's case says.
     pub params: serde_json::Value,
+    /// Who is told when the attempt stands still at a failed call, and may ask it; otherwise it never does.
+    pub prompts: Option<mpsc::Sender<Held>>,
+    /// Whether it is no test but a session, whose scenario is but a place for a prompt.
+    pub is_session: bool,
     /// Ends the attempt from outside.
     pub cancel: CancellationToken,
 }
@@ -55,20 +62,25 @@ pub enum Outcome {
 pub async fn run_attempt(options: AttemptOptions) -> Outcome {
     let stop = StopFlag::default();
     let timeout = options.scenario.timeout;
-    let began = Instant::now();
-    let scope = Scope {
-        steps: Vec::new(),
-        deadline: began + timeout,
-        deadline_name: format!("the scenario ({:.1} s)", timeout.as_secs_f64()),
-        tentative: false,
-        quiet: false,
-    };
-    let AttemptOptions { script, scenario, journal, attempt: number, lanes, folder, params, cancel } =
-        options;
+    let clock = Clock::default();
+    let scope = Scope::new(&clock, timeout, format!("the scenario ({:.1} s)", timeout.as_secs_f64()));
+    let AttemptOptions {
+        script,
+        scenario,
+        journal,
+        attempt: number,
+        lanes,
+        folder,
+        params,
+        prompts,
+        is_session,
+        cancel,
+    } = options;
     let machines = Machine::all(lanes, &journal);
-    let context = Arc::new(Context::new(journal, machines, folder, scope));
+    let holds = prompts.map(|prompts| Arc::new(Holds::new(prompts, scenario.name.clone(), is_session)));
+    let context = Arc::new(Context::new(journal, machines, folder, scope, holds));
     let place = scenario.place.clone();
-    let first = Patience { until: began + timeout + STUCK_GRACE, is_ending: false };
+    let first = Patience { until: clock.now() + timeout + STUCK_GRACE, is_ending: false };
     let (patience, watched) = watch::channel(first);
     let (done, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
@@ -98,7 +110,7 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
                 return Outcome::Failed(Box::new(failure), 1);
             }
         },
-        why = stuck(watched, &patience, &cancel) => why,
+        why = stuck(watched, &patience, &clock, &cancel) => why,
     };
     stop.set();
     let mut failure = Failure::new(FailureKind::Timeout, stuck)
@@ -112,6 +124,7 @@ pub async fn run_attempt(options: AttemptOptions) -> Outcome {
 async fn stuck(
     mut watched: watch::Receiver<Patience>,
     patience: &watch::Sender<Patience>,
+    clock: &Clock,
     cancel: &CancellationToken,
 ) -> &'static str {
     let mut was_cancelled = false;
@@ -120,7 +133,7 @@ async fn stuck(
         tokio::select! {
             // The sender lives in our caller.
             _ = watched.changed() => {}
-            () = tokio::time::sleep_until(limit.into()) => {
+            () = clock.sleep_until(limit) => {
                 return match was_cancelled {
                     true => "the script did not stop when it was cancelled and was abandoned",
                     false => "the script is stuck inside a single call and was abandoned",
@@ -128,7 +141,9 @@ async fn stuck(
             }
             () = cancel.cancelled(), if !was_cancelled => {
                 was_cancelled = true;
-                let soon = Instant::now() + STUCK_GRACE;
+                // A scenario that stands still has to end in the clock's time, too.
+                clock.go_on();
+                let soon = clock.now() + STUCK_GRACE;
                 // What the script has put off to its end has limits of its own.
                 patience.send_if_modified(|patience| {
                     let is_sooner = soon < patience.until && !patience.is_ending;
@@ -166,7 +181,12 @@ async fn attempt(part: Part, context: Arc<Context>, stop: &StopFlag) -> Outcome 
     let Part { script, scenario, number, params, cancel, patience } = part;
     let sandbox = {
         let context = Arc::clone(&context);
-        Sandbox::new(stop, move || context.fatal())
+        match context.holds.clone() {
+            None => Sandbox::new(stop, move || context.fatal()),
+            Some(holds) => {
+                Sandbox::with_prompts(stop, move || context.fatal().or_else(|| holds.interrupted()))
+            }
+        }
     };
     let sandbox = match sandbox {
         Ok(sandbox) => sandbox,
@@ -189,6 +209,9 @@ async fn attempt(part: Part, context: Arc<Context>, stop: &StopFlag) -> Outcome 
                 "the script declares other scenarios than before",
             ))
         })?;
+        if let Some(module) = &sandbox.hold {
+            hold::install(&lua, module, &context)?;
+        }
         let test = lua.create_userdata(TestSkin).map(mlua::Value::UserData)?;
         call(&lua, &declared.body, MultiValue::from_iter([test])).await
     };
@@ -205,24 +228,88 @@ async fn attempt(part: Part, context: Arc<Context>, stop: &StopFlag) -> Outcome 
             Err(context.raise(Failure::new(FailureKind::Cancelled, "the run was cancelled").at(Some(scenario.place.clone()))))
         }
     };
+    conclude(&lua, &context, result, declared_at, &patience).await
+}
+
+/// What is left to do when the body of a scenario is over: its tasks, its checks, the verdict, and what it has put off.
+async fn conclude(
+    lua: &Lua,
+    context: &Arc<Context>,
+    result: mlua::Result<()>,
+    declared_at: Place,
+    patience: &watch::Sender<Patience>,
+) -> Outcome {
     let tasks = lua.remove_app_data::<Tasks>().unwrap_or_default();
     lua.set_app_data(Tasks::default());
     let unjoined = tasks.end().await;
     let result = result.and_then(|()| unjoined.map_or(Ok(()), |failure| Err(mlua::Error::external(failure))));
     let holds = result.is_ok() && context.fatal().is_none();
-    let violated = lua.app_data_ref::<Checks>().and_then(|checks| checks.finish(&context, holds));
+    let violated = lua.app_data_ref::<Checks>().and_then(|checks| checks.finish(context, holds));
     let result = result.and(violated.map_or(Ok(()), |failure| Err(mlua::Error::external(failure))));
-    let (failure, count) = match judge(&context, result, declared_at).await {
+    let (failure, count) = match judge(context, result, declared_at).await {
         Some((failure, count)) => (Some(failure), count),
         None => (None, 0),
     };
-    let late = defer::run(&lua, &context, &patience).await;
+    let late = defer::run(lua, context, patience).await;
     let count = count + late.len();
     // A scenario that does not apply here has promised to leave nothing behind all the same.
     let failure = failure.filter(|failure| failure.kind != FailureKind::Skip || late.is_empty());
     match failure.or_else(|| late.into_iter().next()) {
         None => Outcome::Passed,
         Some(failure) => Outcome::Failed(Box::new(failure), count),
+    }
+}
+
+/// Plays a scenario within a session, on its machines as they are.
+pub(super) async fn play_declared(
+    lua: &Lua,
+    context: &Arc<Context>,
+    scenario: &Scenario,
+    body: &Function,
+) -> Option<Failure> {
+    let lacks = context.machines().first().and_then(|machine| {
+        let missing = scenario.needs.iter().find(|need| !machine.lane.capabilities.contains(need))?;
+        Some(Failure::usage(format!("lane \"{}\" has no {missing}, which it needs", machine.lane.name)))
+    });
+    if lacks.is_some() {
+        return lacks;
+    }
+    lua.set_app_data(Checks::default());
+    lua.set_app_data(Deferred::default());
+    let limit = format!("the scenario ({:.1} s)", scenario.timeout.as_secs_f64());
+    let mut scope = Scope::new(&Clock::default(), scenario.timeout, limit);
+    scope.steps.push(scenario.name.clone());
+    let path = scope.steps.clone();
+    let timeout_s = scenario.timeout.as_secs_f64();
+    let line = scenario.place.line;
+    context.journal.append(Source::Script, Body::StepBegan { path: path.clone(), timeout_s, line });
+    let began = Instant::now();
+    let expired = Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
+        .at(Some(scenario.place.clone()))
+        .fatal();
+    let result = match lua.create_userdata(TestSkin) {
+        Ok(test) => {
+            let arguments = MultiValue::from_iter([mlua::Value::UserData(test)]);
+            let playing = within_deadline(context, scope, expired, call(lua, body, arguments));
+            tokio::select! {
+                biased;
+                error = context.ended() => Err(error),
+                result = playing => result.map(drop),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    // The session's own thread is waited for in any case.
+    let (patience, _watched) = watch::channel(Patience { until: Instant::now(), is_ending: true });
+    let outcome = conclude(lua, context, result, scenario.place.clone(), &patience).await;
+    context.forget_fatal();
+    context.forget_missed_after(0);
+    let passed = matches!(outcome, Outcome::Passed);
+    let took_ms = millis(began.elapsed());
+    context.journal.append(Source::Script, Body::StepEnded { path, passed, took_ms });
+    match outcome {
+        Outcome::Passed => None,
+        Outcome::Failed(failure, _) => Some(*failure),
     }
 }
 

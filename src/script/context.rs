@@ -9,7 +9,9 @@ use futures_util::future;
 use mlua::Lua;
 use tokio::sync::Notify;
 
+use super::clock::Clock;
 use super::failure::{Failure, FailureKind, Place};
+use super::hold::Holds;
 use super::machine::Machine;
 use crate::console::Screenshot;
 use crate::journal::{Body, Cursor, Event, Journal, Source};
@@ -32,9 +34,31 @@ pub(super) struct Scope {
     pub(super) tentative: bool,
     /// Whether nobody wants to read what held, as in a check that is asked again and again.
     pub(super) quiet: bool,
+    /// Whether somebody typed it at a prompt: what goes wrong there is no part of the scenario's verdict.
+    pub(super) at_prompt: bool,
+    /// What `deadline` is a time of.
+    pub(super) clock: Clock,
 }
 
 impl Scope {
+    /// One without steps, in which a part of a script has `timeout` from now on.
+    pub(super) fn new(clock: &Clock, timeout: Duration, deadline_name: String) -> Self {
+        Self {
+            steps: Vec::new(),
+            deadline: clock.now() + timeout,
+            deadline_name,
+            tentative: false,
+            quiet: false,
+            at_prompt: false,
+            clock: clock.clone(),
+        }
+    }
+
+    /// What is left of it.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(self.clock.now())
+    }
+
     /// The scope of the caller.
     pub(super) fn current() -> Option<Self> {
         SCOPE.try_with(Clone::clone).ok()
@@ -61,6 +85,8 @@ pub(super) struct Context {
     state: Mutex<State>,
     /// Told when a task beside the script's body ends the attempt.
     ended: Notify,
+    /// Where failed calls of this attempt are held, if anybody wants that.
+    pub(super) holds: Option<Arc<Holds>>,
 }
 
 #[derive(Default)]
@@ -72,7 +98,13 @@ struct State {
 }
 
 impl Context {
-    pub(super) fn new(journal: Journal, machines: Vec<Arc<Machine>>, folder: PathBuf, scope: Scope) -> Self {
+    pub(super) fn new(
+        journal: Journal,
+        machines: Vec<Arc<Machine>>,
+        folder: PathBuf,
+        scope: Scope,
+        holds: Option<Arc<Holds>>,
+    ) -> Self {
         Self {
             journal,
             machines,
@@ -84,6 +116,7 @@ impl Context {
             log_left: AtomicUsize::new(LOG_LIMIT),
             state: Mutex::default(),
             ended: Notify::new(),
+            holds,
         }
     }
 
@@ -124,10 +157,28 @@ impl Context {
         self.state().missed.get(count..).unwrap_or_default().to_vec()
     }
 
+    /// Forgets the expectations that did not hold after the first `count`: the script has another try at them.
+    pub(super) fn forget_missed_after(&self, count: usize) {
+        self.state().missed.truncate(count);
+    }
+
+    /// Forgets a missed expectation that is tried again.
+    pub(super) fn forget_missed(&self, failure: &Failure) {
+        let missed = &mut self.state().missed;
+        if let Some(at) = missed.iter().rposition(|one| one.is_same(failure)) {
+            missed.remove(at);
+        }
+    }
+
     /// Ends the attempt from beside the script's body, whatever that waits for.
     pub(super) fn end_with(&self, failure: Failure) {
-        let _ = self.raise(failure);
+        self.condemn(&failure);
         self.ended.notify_one();
+    }
+
+    /// Lets nothing of the script go on, because of this failure.
+    pub(super) fn condemn(&self, failure: &Failure) {
+        self.state().fatal.get_or_insert_with(|| failure.clone());
     }
 
     /// Resolves when the attempt was ended from beside the script's body.
@@ -143,13 +194,14 @@ impl Context {
         self.state().fatal = None;
     }
 
-    /// Turns a failure into the error a script sees; a fatal one also ends the attempt.
+    /// Turns a failure into the error a script sees; a fatal one also ends the attempt, unless it may still be held.
     pub(super) fn raise(&self, mut failure: Failure) -> mlua::Error {
-        if failure.steps.is_empty() {
-            failure.steps = self.current_scope().steps;
+        let scope = self.current_scope();
+        if failure.fatal && self.holds.is_none() && !scope.at_prompt {
+            self.condemn(&failure);
         }
-        if failure.fatal {
-            self.state().fatal.get_or_insert_with(|| failure.clone());
+        if failure.steps.is_empty() {
+            failure.steps = scope.steps;
         }
         mlua::Error::external(failure)
     }
@@ -324,7 +376,7 @@ impl Wait<'_> {
                 let what = format!("{}: the machine ended while waiting for {}", self.call, self.wanted);
                 Err(context.raise(machine_ended(&end, &what, &seen).at(self.place.clone())))
             }
-            () = tokio::time::sleep_until(limit.deadline.into()) => {
+            () = scope.clock.sleep_until(limit.deadline) => {
                 note.end("timeout", None);
                 Err(context.raise(self.expired(context, machine, &scope, from, &limit).await))
             }
@@ -365,7 +417,7 @@ pub(super) struct Limit {
 
 impl Limit {
     pub(super) fn new(scope: &Scope, timeout: Option<Duration>) -> Self {
-        let began = Instant::now();
+        let began = scope.clock.now();
         let (deadline, is_inherited) = match timeout {
             Some(own) if began + own < scope.deadline => (began + own, false),
             _ => (scope.deadline, true),

@@ -1,7 +1,7 @@
 //! `t:defer`: what is done at the end of a scenario, however it ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{Function, Lua, MultiValue, Table, UserDataMethods};
 use tokio::sync::watch;
@@ -55,20 +55,16 @@ pub(super) async fn run(
     for _ in 0..MOST {
         let Some(part) = next(lua) else { break };
         context.forget_fatal();
-        let began = Instant::now();
+        let clock = &context.scope.clock;
+        let began = clock.now();
         let until = began + part.timeout + STUCK_GRACE;
         patience.send_replace(Patience { until, is_ending: true });
         let name = match &part.place {
             Some(place) => format!("the deferred function of line {}", place.line),
             None => "a deferred function".to_owned(),
         };
-        let scope = Scope {
-            steps: Vec::new(),
-            deadline: began + part.timeout,
-            deadline_name: format!("{name} ({:.1} s)", part.timeout.as_secs_f64()),
-            tentative: false,
-            quiet: false,
-        };
+        let limit = format!("{name} ({:.1} s)", part.timeout.as_secs_f64());
+        let scope = Scope::new(clock, part.timeout, limit);
         let expired =
             Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
                 .at(part.place.clone())
@@ -90,7 +86,7 @@ pub(super) async fn run(
             }
         }
         let body = Body::Deferred {
-            took_ms: millis(began.elapsed()),
+            took_ms: millis(clock.since(began)),
             error: missed.first().map(ToString::to_string),
             line: part.place.as_ref().map_or(0, |place| place.line),
         };

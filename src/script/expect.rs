@@ -1,7 +1,7 @@
 //! `expect(value)` and `t:check(value)`: verdicts with evidence.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value, Variadic};
 use serde_json::{Value as Json, json};
@@ -119,9 +119,9 @@ fn verdict(
     let Err(difference) = judgement else { return Ok(true) };
     let message = format!("expected that it {what}\n{difference}");
     let mut failure = Failure::new(FailureKind::Expectation, message);
-    failure.steps = scope.steps;
+    failure.steps.clone_from(&scope.steps);
     let failure = failure.at(place);
-    if !tentative {
+    if !tentative && !scope.at_prompt {
         context.miss(failure.clone());
     }
     if soft { Ok(false) } else { Err(context.raise(failure)) }
@@ -174,6 +174,12 @@ impl WithinSkin {
         })?;
         Ok(Self { asked, limit, soft })
     }
+}
+
+/// A question about nothing, for who needs to know what such objects are like.
+pub(super) fn nothing_within(lua: &Lua) -> mlua::Result<impl UserData + use<>> {
+    let asked = Asked::Function(lua.create_function(|_, ()| Ok(()))?);
+    Ok(WithinSkin { asked, limit: Duration::ZERO, soft: false })
 }
 
 impl UserData for WithinSkin {
@@ -261,7 +267,7 @@ fn again(
                     machine_ended(&end, &format!("expect.within: the machine ended before it {what}"), &seen);
                 return Err(context.raise(failure.at(place)));
             }
-            if Instant::now() + INTERVAL >= limit.deadline {
+            if scope.clock.now() + INTERVAL >= limit.deadline {
                 note.end("timeout", None);
                 let difference = format!("not {}\n{last}", limit.within(&scope));
                 let missed = verdict(&context, place.clone(), what, Err(difference), soft);
@@ -271,7 +277,7 @@ fn again(
                 }
                 return missed;
             }
-            tokio::time::sleep(INTERVAL).await;
+            scope.clock.sleep(INTERVAL).await;
         }
     }
 }

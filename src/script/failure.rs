@@ -26,6 +26,8 @@ pub struct Failure {
     pub screenshot: Option<PathBuf>,
     /// INVARIANT: a fatal failure cannot be caught by the script.
     pub(super) fatal: bool,
+    /// Whether somebody at a prompt has had it, and let it be.
+    pub(super) was_held: bool,
 }
 
 /// A line of a script.
@@ -90,6 +92,7 @@ impl Failure {
             steps: Vec::new(),
             screenshot: None,
             fatal,
+            was_held: false,
         }
     }
 
@@ -131,6 +134,11 @@ impl Failure {
     pub(super) fn fatal(mut self) -> Self {
         self.fatal = true;
         self
+    }
+
+    /// Whether the other one is about the same thing, whatever was added to it on its way.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.message == other.message && self.place == other.place
     }
 
     /// Recovers the failure inside a Lua error, or makes one of kind `script` of it.
@@ -241,7 +249,12 @@ pub(super) fn readable_traceback(traceback: &str) -> Option<String> {
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && *line != "stack traceback:")
-        .filter(|line| !(line.contains("__mlua") || line.starts_with("[C]:") || line.contains("[prelude]")))
+        .filter(|line| {
+            !(line.contains("__mlua")
+                || line.starts_with("[C]:")
+                || line.contains("[prelude]")
+                || line.contains("[hold]"))
+        })
         .filter(|line| !line.starts_with("[string \"=") && !line.contains("(...tail calls...)"))
         .collect();
     (!frames.is_empty()).then(|| frames.join("\n"))

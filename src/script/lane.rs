@@ -1,7 +1,7 @@
 //! `t.lane`: the machine itself, its power, its clock and its past.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 use serde_json::{Map, Value as Json, json};
@@ -130,6 +130,7 @@ fn add_clock<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
         let call = Call::new(&lua, &this.0, "lane:pause", Capability::Qmp);
         async move {
             call.run(async |control| control.pause().await).await?;
+            call.machine.leave_alone(call.context.current_scope().at_prompt);
             call.machine.set_paused_at(call.place);
             Ok(())
         }
@@ -138,6 +139,7 @@ fn add_clock<M: UserDataMethods<LaneSkin>>(methods: &mut M) {
         let call = Call::new(&lua, &this.0, "lane:resume", Capability::Qmp);
         async move {
             call.run(async |control| control.resume().await).await?;
+            call.machine.leave_alone(call.context.current_scope().at_prompt);
             call.machine.set_paused_at(None);
             Ok(())
         }
@@ -300,13 +302,13 @@ impl Call {
             return Err(ended(end));
         }
         let scope = context.current_scope();
-        let limit = scope.deadline.saturating_duration_since(Instant::now());
+        let limit = scope.left();
         let mut end = machine.lane.ended.clone();
         let result = tokio::select! {
             biased;
             result = act(control) => result,
             end = machine_end(&mut end) => return Err(ended(&end)),
-            () = tokio::time::sleep_until(scope.deadline.into()) => {
+            () = scope.clock.sleep_until(scope.deadline) => {
                 let left = format!("{:.1} s left of {}", limit.as_secs_f64(), scope.deadline_name);
                 let message = format!("{name}: not done within the {left}");
                 return Err(Failure::new(FailureKind::Timeout, message).fatal());

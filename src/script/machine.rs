@@ -35,6 +35,8 @@ struct State {
     since: Cursor,
     /// The line that paused the machine.
     paused_at: Option<Place>,
+    /// Whether somebody at a prompt paused it or let it go on.
+    is_left_alone: bool,
     /// What the guest takes its keyboard for; none: the US one.
     layout: Option<&'static Layout>,
 }
@@ -117,6 +119,16 @@ impl Machine {
     /// Notes which line paused the machine, or that it runs.
     pub(super) fn set_paused_at(&self, place: Option<Place>) {
         self.state().paused_at = place;
+    }
+
+    /// Notes whether somebody at a prompt has decided whether it runs.
+    pub(super) fn leave_alone(&self, is_left_alone: bool) {
+        self.state().is_left_alone = is_left_alone;
+    }
+
+    /// Whether somebody at a prompt has decided whether it runs.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.state().is_left_alone
     }
 
     /// What the guest takes its keyboard for.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Value, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
 use super::context::caller;
 use super::failure::{Caught, Failure, FailureKind, readable_traceback};
@@ -26,6 +26,11 @@ impl StopFlag {
         self.0.store(true, Ordering::Release);
     }
 
+    /// Lets a script go on that was only interrupted.
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
     /// Whether it was stopped.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
@@ -38,6 +43,8 @@ pub struct Sandbox {
     pub lua: Lua,
     /// Calls a function of the script: `run(f, …)`.
     pub run: Function,
+    /// `hold.lua`, where failed calls may be held.
+    pub(super) hold: Option<Table>,
 }
 
 impl Sandbox {
@@ -49,10 +56,29 @@ impl Sandbox {
         stop: &StopFlag,
         fatal: impl Fn() -> Option<Failure> + Send + Sync + 'static,
     ) -> mlua::Result<Self> {
+        Self::build(stop, fatal, false)
+    }
+
+    /// The same where somebody may look into the script; scripts have no more than otherwise.
+    pub(super) fn with_prompts(
+        stop: &StopFlag,
+        fatal: impl Fn() -> Option<Failure> + Send + Sync + 'static,
+    ) -> mlua::Result<Self> {
+        Self::build(stop, fatal, true)
+    }
+
+    fn build(
+        stop: &StopFlag,
+        fatal: impl Fn() -> Option<Failure> + Send + Sync + 'static,
+        may_hold: bool,
+    ) -> mlua::Result<Self> {
         let libraries = StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::MATH;
         // The binding layer's own way to let panics pass is a `pcall` that cannot wait; the prelude's `pcall` hands
         // what it caught to `described`, where a panic goes on.
-        let lua = Lua::new_with(libraries, LuaOptions::new())?;
+        let (lua, hold) = match may_hold {
+            true => holding(libraries)?,
+            false => (Lua::new_with(libraries, LuaOptions::new())?, None),
+        };
         lua.set_memory_limit(MEMORY_LIMIT)?;
         let fatal = Arc::new(fatal);
         let stop_now = {
@@ -80,8 +106,22 @@ impl Sandbox {
         })?;
         let uncaught = lua.create_function(uncaught)?;
         let run = prelude(&lua)?.call((stopped, described, raise, uncaught, Lua::poll_pending()))?;
-        Ok(Self { lua, run })
+        Ok(Self { lua, run, hold })
     }
+}
+
+/// A state whose `debug` library `hold.lua` has, and nobody else.
+fn holding(libraries: StdLib) -> mlua::Result<(Lua, Option<Table>)> {
+    #[expect(
+        unsafe_code,
+        reason = "the debug library can break what the binding layer relies on; hold.lua reads stacks and variables \
+                  with it, and no script can reach it"
+    )]
+    let lua = unsafe { Lua::unsafe_new_with(libraries | StdLib::DEBUG, LuaOptions::new()) };
+    let source = include_str!("hold.lua");
+    let module = lua.load(source).set_name("=[hold]").set_mode(ChunkMode::Text).call::<Table>(())?;
+    lua.globals().raw_remove("debug")?;
+    Ok((lua, Some(module)))
 }
 
 /// The prelude, compiled once for all states.
@@ -193,6 +233,9 @@ mod tests {
             ["io", "os", "debug", "package", "dofile", "loadfile", "load", "collectgarbage", "require"]
         {
             assert_eq!(eval(&format!("return type({name})")).unwrap(), "nil", "{name}");
+            let looked_into = Sandbox::with_prompts(&StopFlag::default(), || None).unwrap();
+            let kind: String = looked_into.lua.load(format!("return type({name})")).eval().unwrap();
+            assert_eq!(kind, "nil", "{name}, where somebody may look into the script");
         }
         assert_eq!(eval("return type(string.dump)").unwrap(), "nil");
         assert!(eval("setmetatable({}, { __gc = function() end })").is_err());

@@ -11,9 +11,11 @@ use mlua::{
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::agent::AgentSkin;
+use super::clock::Clock;
 use super::context::{Context, Limit, Scope, caller, millis};
 use super::expect::ExpectSkin;
 use super::failure::{Failure, FailureKind};
+use super::hold::{self, rooted};
 use super::keyboard::KeyboardSkin;
 use super::lane::LaneSkin;
 use super::machine::Machine;
@@ -89,9 +91,12 @@ impl UserData for TestSkin {
                 "reconcile",
                 "always",
                 "defer",
+                "hold",
             ],
         );
         methods.add_async_method("step", step);
+        // Where somebody wants to be asked, the guard around it opens a prompt.
+        methods.add_method("hold", |_, _, ()| Ok(()));
         add_time(methods);
         add_concurrency(methods);
         add_notes(methods);
@@ -190,7 +195,7 @@ async fn step(
     let timeout = options.seconds("timeout").map_err(usage)?.unwrap_or(STEP_TIMEOUT);
 
     let outer = context.current_scope();
-    let began = Instant::now();
+    let began = outer.clock.now();
     let mut scope = outer.clone();
     scope.steps.push(name.clone());
     if began + timeout < outer.deadline {
@@ -199,18 +204,34 @@ async fn step(
     }
     let line = place.as_ref().map_or(0, |place| place.line);
     let timeout_s = scope.deadline.saturating_duration_since(began).as_secs_f64();
-    context.journal.append(Source::Script, Body::StepBegan { path: scope.steps.clone(), timeout_s, line });
 
     let path = scope.steps.clone();
     let tentative = scope.tentative;
     let expired = Failure::new(FailureKind::Timeout, format!("{} reached its deadline", scope.deadline_name))
         .at(place.clone())
         .fatal();
-    let mut note = StepNote { context: &context, path: &path, began, passed: false };
-    let result =
-        within_deadline(&context, scope, expired, call(&lua, &body, (TestSkin,).into_lua_multi(&lua)?)).await;
-    note.passed = result.is_ok();
-    drop(note);
+    let held = hold::Step::begin(&context, &outer, &name).await;
+    let result = loop {
+        let began_now = Body::StepBegan { path: path.clone(), timeout_s, line };
+        context.journal.append(Source::Script, began_now);
+        let clock = &scope.clock;
+        let mut note = StepNote { context: &context, path: &path, clock, began, passed: false };
+        let arguments = (TestSkin,).into_lua_multi(&lua)?;
+        let part = within_deadline(&context, scope.clone(), expired.clone(), call(&lua, &body, arguments));
+        let result = match &held {
+            None => Some(part.await),
+            Some(held) => tokio::select! {
+                biased;
+                result = part => Some(result),
+                () = held.again() => None,
+            },
+        };
+        note.passed = matches!(result, Some(Ok(_)));
+        if let Some(result) = result {
+            break result;
+        }
+    };
+    drop(held);
     let error = match result {
         Ok(values) => {
             context.screenshot_if_possible(&name).await;
@@ -233,14 +254,15 @@ async fn step(
 struct StepNote<'a> {
     context: &'a Context,
     path: &'a [String],
+    clock: &'a Clock,
     began: Instant,
     passed: bool,
 }
 
 impl Drop for StepNote<'_> {
     fn drop(&mut self) {
-        let Self { context, path, began, passed } = self;
-        let took_ms = millis(began.elapsed());
+        let Self { context, path, clock, began, passed } = self;
+        let took_ms = millis(clock.since(*began));
         let body = Body::StepEnded { path: path.to_vec(), passed: *passed, took_ms };
         context.journal.append(Source::Script, body);
     }
@@ -261,19 +283,23 @@ pub(super) async fn within_deadline<T>(
     expired.steps.clone_from(&scope.steps);
     // A computing script occupies this thread: only another one can notice the deadline.
     let watchdog = {
-        let (context, expired) = (Arc::clone(context), expired.clone());
+        let (context, expired, clock) = (Arc::clone(context), expired.clone(), scope.clock.clone());
         AbortOnDrop(
             tokio::spawn(async move {
-                tokio::time::sleep_until(limit.into()).await;
-                context.raise(expired);
+                clock.sleep_until(limit).await;
+                context.condemn(&expired);
             })
             .abort_handle(),
         )
     };
+    let clock = scope.clock.clone();
     let result = tokio::select! {
         biased;
         result = scope.run(part) => result,
-        () = tokio::time::sleep_until(limit.into()) => Err(context.raise(expired)),
+        () = clock.sleep_until(limit) => {
+            context.condemn(&expired);
+            Err(context.raise(expired))
+        }
     };
     drop(watchdog);
     result
@@ -283,7 +309,7 @@ pub(super) async fn within_deadline<T>(
 pub(super) async fn call(lua: &Lua, function: &Function, arguments: MultiValue) -> mlua::Result<MultiValue> {
     let run = lua.app_data_ref::<Run>().expect("every attempt sets its runner before it runs").0.clone();
     let mut all = arguments;
-    all.push_front(Value::Function(function.clone()));
+    all.push_front(Value::Function(rooted(lua, function)?));
     run.call_async(all).await
 }
 
@@ -297,8 +323,8 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
                 return Err(context.raise(failure.at(place)));
             };
             let scope = context.current_scope();
-            let limit = scope.deadline.saturating_duration_since(Instant::now());
-            tokio::time::sleep(duration.min(limit)).await;
+            let limit = scope.left();
+            scope.clock.sleep(duration.min(limit)).await;
             if duration <= limit {
                 return Ok(());
             }
@@ -321,7 +347,7 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
         async move {
             let (timeout, interval) = prepared?;
             let mut scope = context.current_scope();
-            let began = Instant::now();
+            let began = scope.clock.now();
             let limit = Limit::new(&scope, timeout);
             let wanted = "something true from the function";
             let mut note = context.wait_begins(None, "t:eventually", wanted, &limit, place.as_ref());
@@ -352,16 +378,16 @@ fn add_time<M: UserDataMethods<TestSkin>>(methods: &mut M) {
                         failure.to_string()
                     }
                 };
-                if Instant::now() + interval >= limit.deadline {
+                if scope.clock.now() + interval >= limit.deadline {
                     note.end("timeout", None);
-                    let waited = began.elapsed().as_secs_f64();
+                    let waited = scope.clock.since(began).as_secs_f64();
                     let message = format!(
                         "t:eventually: not so after {waited:.1} s and {tries} tries\nlast try: {last}"
                     );
                     let failure = Failure::new(FailureKind::Timeout, message).at(place);
                     return Err(context.raise(if limit.is_inherited { failure.fatal() } else { failure }));
                 }
-                tokio::time::sleep(interval).await;
+                scope.clock.sleep(interval).await;
             }
         }
     });

@@ -116,12 +116,15 @@ impl Play {
                 console: Some(console),
                 control: None,
                 faults: None,
+                standstill: None,
                 speed: None,
                 qemu_log: None,
                 ended: self.ended.subscribe(),
             }),
             folder: self.folder.path().to_owned(),
             params: serde_json::json!({}),
+            prompts: None,
+            is_session: false,
             cancel: self.cancel.clone(),
         })
     }

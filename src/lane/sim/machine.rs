@@ -36,6 +36,8 @@ pub(super) struct Machine {
     board: Board,
     faults: Faults,
     period: Duration,
+    /// Whether it is to stand still.
+    is_still: watch::Receiver<bool>,
 }
 
 impl Machine {
@@ -46,6 +48,7 @@ impl Machine {
         serial_log: &Path,
         time_scale: f64,
         faults: Faults,
+        is_still: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let serial = File::options().append(true).create(true).open(serial_log)?;
         let board = Board {
@@ -60,7 +63,7 @@ impl Machine {
             began: Instant::now(),
         };
         let period = Duration::from_millis(POLL_MS).div_f64(time_scale);
-        Ok(Self { display, inputs, board, faults, period })
+        Ok(Self { display, inputs, board, faults, period, is_still })
     }
 
     /// Runs to the end, and says how it came. `power` cuts the power, `ending` is cancelled before the display goes away.
@@ -70,8 +73,8 @@ impl Machine {
         ending: CancellationToken,
         ended: watch::Sender<Option<MachineEnd>>,
     ) {
-        let Self { display, mut inputs, board, faults, period } = self;
-        let playing = play(&display, &mut inputs, board, &faults, period);
+        let Self { display, mut inputs, board, faults, period, is_still } = self;
+        let playing = play(&display, &mut inputs, board, &faults, period, is_still);
         let end = power.run_until_cancelled(playing).await.unwrap_or(MachineEnd::PowerCut);
         ending.cancel();
         // Nothing that is typed from now on is waited for.
@@ -91,6 +94,7 @@ async fn play(
     mut board: Board,
     faults: &Faults,
     period: Duration,
+    mut is_still: watch::Receiver<bool>,
 ) -> MachineEnd {
     board.write_serial(BANNER);
     board.write_serial("\r\n");
@@ -110,6 +114,13 @@ async fn play(
         due = (due + period).max(Instant::now());
         hands.type_until(tokio::time::sleep_until(due)).await;
         hands.type_until(display.seen(SEEN_WITHIN)).await;
+        if *is_still.borrow() {
+            let stopped = Instant::now();
+            let going_on = is_still.wait_for(|is_still| !is_still);
+            // Nobody is left to let it go on: so it does.
+            hands.type_until(async move { drop(going_on.await) }).await;
+            guest.platform_mut().began += stopped.elapsed();
+        }
         let flow = {
             let _picture = display.picture();
             guest.platform_mut().is_shown_at_once = true;

@@ -32,6 +32,7 @@ use super::profile::{SimCompression, SimProfile};
 use super::readiness::{Vigil, pass};
 use super::serial;
 use super::speed::SpeedProbe;
+use super::standstill::Standstill;
 use super::supervise::{END_SIGNS, Ending, LAST_WORDS, Pumps, pump_serial};
 use crate::console::spice::SpiceConsole;
 use crate::console::{Console, ConsoleListener};
@@ -146,8 +147,10 @@ async fn bring_up(
     let console = Arc::clone(parts.console.insert(console));
     let over = parts.power.child_token();
     let faults = Faults::new(display.faults(), Arc::clone(&console), journal.clone(), over);
-    let machine = Machine::new(display, inputs, &folder.join(SERIAL_LOG), profile.time_scale, faults.clone())
-        .map_err(|source| LaneError::Prepare { path: folder.join(SERIAL_LOG), source })?;
+    let (standstill, is_still) = Standstill::of_sim();
+    let serial = folder.join(SERIAL_LOG);
+    let machine = Machine::new(display, inputs, &serial, profile.time_scale, faults.clone(), is_still)
+        .map_err(|source| LaneError::Prepare { path: serial, source })?;
     let watched = Arc::clone(&console) as Arc<dyn Console>;
     parts.pumps.console =
         Some(oracle_watch::spawn(watched, events, journal.clone(), Digests::OnScreen, listener.cloned()));
@@ -185,6 +188,7 @@ async fn bring_up(
         console: Some(console),
         control: None,
         faults: Some(faults),
+        standstill: Some(standstill),
         speed: Some(SpeedProbe::of_this_process()),
         qemu_log: None,
         ended,

@@ -48,6 +48,7 @@ async fn text_goes_both_ways_and_a_size_is_answered() {
         capabilities: [Capability::Agent].into(),
         console: Some(Arc::clone(&console)),
         faults: None,
+        standstill: None,
         speed: None,
         qemu_log: None,
         control: None,
@@ -209,6 +210,8 @@ async fn play(lane: &LaneHandle, journal: &Journal, body: &str) -> Outcome {
         lanes: Lanes::One(lane.clone()),
         folder: folder.path().to_owned(),
         params: json!({}),
+        prompts: None,
+        is_session: false,
         cancel: CancellationToken::new(),
     })
     .await

@@ -9,9 +9,11 @@ use backstaff::lane::plan::resolve_acceleration;
 use backstaff::lane::profile::QmpAllow;
 use backstaff::lane::teardown::TeardownConfig;
 use backstaff::lane::{Platform, Profile, plan};
+use backstaff::script::prompt::{Ask, Decision, Held, Shown};
 use backstaff::script::{AttemptOptions, Failure, FailureKind, Lanes, Outcome, Script, load, run_attempt};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::screendump;
@@ -279,6 +281,54 @@ async fn everything_done_to_a_machine_is_in_the_journal() {
     machine.ends().await;
 }
 
+/// Somebody sits at the prompt of a scenario that fails, and has a step played again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_step_is_played_again_from_where_it_began() {
+    let Some(machine) = Machine::with_guest("qxl").await else { return };
+    let (sender, mut helds) = mpsc::channel::<Held>(1);
+    let person = async {
+        let held = helds.recv().await.unwrap();
+        assert_eq!(held.rewindable, ["booting"], "{:?}", held.notes);
+        assert_eq!(held.failure.as_ref().unwrap().place.as_ref().unwrap().line, 6);
+        let ask = async |ask: Ask| held.asks.send(ask).await.map_err(|_| "nobody listens").unwrap();
+        let eval = async |source: &str| {
+            let (answer, answered) = oneshot::channel();
+            let (name, cancel) = ("prompt:1".to_owned(), CancellationToken::new());
+            ask(Ask::Eval { source: source.to_owned(), name, cancel, answer }).await;
+            answered.await.unwrap().unwrap()
+        };
+        // While nobody asks for more than a look, it stands still.
+        let control = machine.lane.handle().control.unwrap();
+        assert!(control.is_paused().await.unwrap());
+        assert_eq!(eval("tries").await, [Shown::Integer(1)]);
+        assert!(control.is_paused().await.unwrap());
+        let (answer, answered) = oneshot::channel();
+        ask(Ask::Rewind { step: Some("boting".to_owned()), answer }).await;
+        assert!(answered.await.unwrap().unwrap_err().hint.unwrap().contains("booting"));
+        let (answer, answered) = oneshot::channel();
+        ask(Ask::Rewind { step: None, answer }).await;
+        assert_eq!(answered.await.unwrap().unwrap(), "booting");
+        // It shows what it showed then, and goes on as long as something waits for it.
+        eval("digest:wait_for { channel_hashes = { keypress = 0 } }").await;
+        ask(Ask::End(Decision::Retry)).await;
+        drop(held);
+        assert!(helds.recv().await.is_none(), "held once more");
+    };
+    let body = r#"
+        local tries = 0
+        t:step("booting", { timeout = 60 }, function()
+          tries = tries + 1
+          if tries == 1 then t.keyboard:press("f9") expect(tries):equals(2) end
+          t.keyboard:press("enter")
+          t.digest:wait_for { scene_transition = { to = "booting" } }
+          expect(t.digest:latest().channel_hashes == nil):equals(false)
+        end)"#;
+    let (outcome, ()) = tokio::join!(machine.play_with(body, Some(sender)), person);
+    assert!(matches!(outcome, Outcome::Passed), "{outcome:?}\n{}", machine.story());
+    machine.looks_right("the step that was played again").await;
+    machine.ends().await;
+}
+
 /// By what QEMU itself notes about its input devices.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mouse_reaches_the_machine() {
@@ -365,6 +415,10 @@ impl Machine {
 
     /// Runs the body of a scenario.
     async fn play(&self, body: &str) -> Outcome {
+        self.play_with(body, None).await
+    }
+
+    async fn play_with(&self, body: &str, prompts: Option<mpsc::Sender<Held>>) -> Outcome {
         let source = format!("scenario('it', {{ timeout = 120 }}, function(t)\n{body}\nend)");
         let script = Script { path: "case.lua".into(), source: source.into() };
         let scenario = load(&script).unwrap().remove(0);
@@ -376,6 +430,8 @@ impl Machine {
             lanes: Lanes::One(self.lane.handle()),
             folder: self.folder.path().to_owned(),
             params: json!({}),
+            prompts,
+            is_session: false,
             cancel: CancellationToken::new(),
         };
         run_attempt(options).await

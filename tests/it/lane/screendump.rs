@@ -131,6 +131,8 @@ async fn play(lane: &Lane, journal: &Journal, folder: &Path, step: &str) {
         lanes: Lanes::One(lane.handle()),
         folder: folder.to_owned(),
         params: json!({}),
+        prompts: None,
+        is_session: false,
         cancel: CancellationToken::new(),
     };
     let outcome = run_attempt(options).await;

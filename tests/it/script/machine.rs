@@ -91,6 +91,8 @@ impl TestMachine {
             lanes,
             folder: self.folder(),
             params: serde_json::json!({ "user": "root" }),
+            prompts: None,
+            is_session: false,
             cancel: self.cancel.clone(),
         })
         .await
@@ -108,6 +110,7 @@ impl TestMachine {
             console: Some(Arc::new(TestConsole::new(self))),
             control: None,
             faults: None,
+            standstill: None,
             speed: None,
             qemu_log: Some(self.folder().join("qemu.log")),
             ended: self.ended.subscribe(),

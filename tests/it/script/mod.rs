@@ -3,6 +3,7 @@ mod attempt;
 mod declare;
 mod defer;
 mod evidence;
+mod hold;
 mod lanes;
 mod machine;
 mod meta;
