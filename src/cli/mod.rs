@@ -17,6 +17,7 @@ mod list;
 mod logging;
 mod man;
 mod record;
+mod repl;
 mod replay;
 mod report;
 mod run;
@@ -54,6 +55,7 @@ fn run_command() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
+        Command::Repl(command) => repl::run(command, arguments.color),
         Command::List(command) => list::run(&command, arguments.color),
         Command::Check(command) => check::run(&command, arguments.color),
         Command::Types(command) => types::run(&command, arguments.color),
