@@ -16,6 +16,7 @@ mod lane;
 mod list;
 mod logging;
 mod man;
+mod record;
 mod repl;
 mod replay;
 mod report;
@@ -78,6 +79,7 @@ fn run_command() -> ExitCode {
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
         Command::Init(command) => init::run(&command, arguments.color),
+        Command::Record(command) => record::run(&command, arguments.color),
         Command::Completions(command) => completions::run(&command, arguments.color),
         Command::Man(command) => man::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),
