@@ -332,7 +332,11 @@ async fn use_console(
 }
 
 /// Keeps what is on the screen in a file, for viewers of pictures that look again when it changes.
-async fn keep_picture(console: &Arc<dyn Console>, journal: &Journal, folder: &Path) -> std::convert::Infallible {
+async fn keep_picture(
+    console: &Arc<dyn Console>,
+    journal: &Journal,
+    folder: &Path,
+) -> std::convert::Infallible {
     let file = folder.join(SCREEN);
     let mut read = Cursor::default();
     let mut newest = journal.watch();
