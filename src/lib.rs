@@ -5,6 +5,7 @@
 //! `tests/it/architecture.rs` reads the sources and says so.
 //!
 //! - [`cli`]: arguments in, exit code out; the only place that touches the terminal.
+//! - [`repl`]: a prompt on a live lane, and inside a scenario that stands still.
 //! - [`report`]: journal events in, text out.
 //! - [`runner`]: which scenarios run, on which lane, and what became of them.
 //! - [`script`]: the only place that knows Lua.
@@ -30,6 +31,7 @@ pub mod lane;
 pub mod near;
 pub mod oracle;
 pub mod reference;
+pub mod repl;
 pub mod report;
 pub mod runner;
 pub mod script;

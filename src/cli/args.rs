@@ -16,6 +16,7 @@ use super::lane::LaneCommand;
 use super::list::ListCommand;
 use super::man::ManCommand;
 use super::record::RecordCommand;
+use super::repl::ReplCommand;
 use super::report::ReportCommand;
 use super::select::SelectArgs;
 use super::serve::ServeCommand;
@@ -55,6 +56,8 @@ pub(super) enum ColorChoice {
 pub(super) enum Command {
     /// Run scenarios, each on a fresh lane.
     Run(Box<RunCommand>),
+    /// Open a prompt on a live lane: Lua that runs at once, events as they happen, and commands.
+    Repl(ReplCommand),
     /// List the tests that would run, without running any.
     List(Box<ListCommand>),
     /// Say what is wrong with scripts, without running them.
@@ -128,7 +131,7 @@ pub(super) struct LanePlanCommand {
 #[command(after_help = "Examples:\n  backstaff run scenarios/canonical.lua\n  \
 backstaff run scenarios --filter 'tag(smoke) and not lane(sextant)' --jobs 4\n  \
 backstaff run login.lua --param user=root --retries 2 --report junit=build/junit.xml\n  \
-backstaff run --shard 2/5 --timings timings.json")]
+backstaff run login.lua --hold\n  backstaff run --shard 2/5 --timings timings.json")]
 pub(super) struct RunCommand {
     #[command(flatten)]
     pub(super) select: SelectArgs,
@@ -172,6 +175,10 @@ pub(super) struct RunCommand {
     /// Record also what the guest's agent says, such as the text of its clipboard.
     #[arg(long, requires = "record")]
     pub(super) record_agent: bool,
+    /// Where a wait or an expectation fails, pause the machine and open a prompt inside the scenario; one test at a time.
+    /// Needs a terminal.
+    #[arg(long)]
+    pub(super) hold: bool,
     /// Show only failures and the summary. (`-v` shows the steps also of tests that run at the same time.)
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -239,7 +246,7 @@ pub(super) struct DoctorCommand {
     pub(super) artifacts: PathBuf,
 }
 
-fn parse_param(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_param(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("wants KEY=VALUE, such as user=root".to_owned()),

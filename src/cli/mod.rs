@@ -17,6 +17,7 @@ mod list;
 mod logging;
 mod man;
 mod record;
+mod repl;
 mod replay;
 mod report;
 mod run;
@@ -39,6 +40,18 @@ pub fn main() -> ExitCode {
     std::panic::catch_unwind(run_command).unwrap_or(ExitCode::BUG)
 }
 
+/// Says what is wrong with the arguments of a command line, as those of the documentation; asking for help is right.
+///
+/// # Errors
+/// What the user would be told.
+pub fn check_command_line(words: &[String]) -> Result<(), String> {
+    let program = std::iter::once("backstaff");
+    match Arguments::try_parse_from(program.chain(words.iter().map(String::as_str))) {
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 fn run_command() -> ExitCode {
     if let Some(code) = completions::answer() {
         return code;
@@ -54,6 +67,7 @@ fn run_command() -> ExitCode {
     logging::install(arguments.verbose);
     match arguments.command {
         Command::Run(command) => run::run(*command, arguments.color, arguments.verbose > 0),
+        Command::Repl(command) => repl::run(command, arguments.color),
         Command::List(command) => list::run(&command, arguments.color),
         Command::Check(command) => check::run(&command, arguments.color),
         Command::Types(command) => types::run(&command, arguments.color),

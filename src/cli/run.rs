@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ColorChoice, RunCommand};
 use super::exit::ExitCode;
+use super::repl::Prompt;
 use super::report::{ReportError, check_stdout, write_all};
 use super::select::{Selected, is_ci};
 use crate::journal::run::Shard;
 use crate::lane::AttachEnvironment;
+use crate::repl::Interrupts;
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::{Groups, Terminal, TerminalOptions};
 use crate::report::{ReportTarget, source};
@@ -32,15 +34,23 @@ pub(super) fn run(command: RunCommand, color: ColorChoice, is_verbose: bool) -> 
     if let Err(error) = check_stdout(&reports.targets) {
         return error.say(look);
     }
-    let options = match options(command, look) {
-        Ok(options) => options,
+    let holds = command.hold;
+    let (mut options, prompt) = match options(command, look).and_then(|options| {
+        let prompt = holds.then(|| super::repl::for_hold(&options.artifacts, look)).transpose()?;
+        Ok((options, prompt))
+    }) {
+        Ok(both) => both,
         Err(refusal) => return refusal.say(look),
     };
+    if prompt.is_some() {
+        // Who sits at a prompt inside of one test cannot look after another.
+        options.jobs = Some(1);
+    }
     let runtime = match runtime(look) {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    let code = runtime.block_on(run_and_report(options, look, terminal, &mut reports));
+    let code = runtime.block_on(run_and_report(options, look, terminal, &mut reports, prompt));
     // A script that is stuck in a single call keeps its thread; waiting for it would hang the exit.
     runtime.shutdown_background();
     code
@@ -60,7 +70,17 @@ pub(super) fn signals(
     look: Look,
     last: impl Fn() + Clone + Send + 'static,
 ) -> Result<Received, ExitCode> {
-    watch_signals(cancel, look, last).map_err(|error| {
+    signals_with(cancel, look, last, &Interrupts::default())
+}
+
+/// The same beside a prompt, which has Ctrl-C for itself while it is open.
+pub(super) fn signals_with(
+    cancel: &CancellationToken,
+    look: Look,
+    last: impl Fn() + Clone + Send + 'static,
+    interrupts: &Interrupts,
+) -> Result<Received, ExitCode> {
+    watch_signals(cancel, look, last, interrupts).map_err(|error| {
         complain(look, &format!("cannot watch for signals: {error}"), None);
         ExitCode::LANE_FAILED
     })
@@ -71,25 +91,48 @@ async fn run_and_report(
     look: Look,
     terminal: TerminalOptions,
     reports: &mut Reports,
+    mut prompt: Option<Prompt>,
 ) -> ExitCode {
     let cancel = CancellationToken::new();
-    let received = match signals(&cancel, look, || {}) {
+    let watched = match &prompt {
+        Some(prompt) => signals_with(&cancel, look, prompt.repl.restorer(), &prompt.interrupts),
+        None => signals(&cancel, look, || {}),
+    };
+    let received = match watched {
         Ok(received) => received,
         Err(code) => return code,
     };
     options.signal = Arc::clone(&received.0);
     let (sender, mut events) = mpsc::unbounded_channel();
-    let run = async move {
-        let sender = sender;
-        runner::run(options, &sender, &cancel).await
+    let held = prompt.is_some().then(|| mpsc::channel(1));
+    let (prompts, held) = held.unzip();
+    options.prompts = prompts;
+    let run = {
+        let cancel = cancel.clone();
+        async move {
+            let sender = sender;
+            runner::run(options, &sender, &cancel).await
+        }
     };
     // A report on standard output has it for itself.
     let out: Box<dyn std::io::Write + Send> = match reports.targets.iter().any(ReportTarget::is_stdout) {
         true => Box::new(anstream::stderr()),
         false => Box::new(anstream::stdout()),
     };
+    let (out, look) = match &prompt {
+        // What is said while somebody types stands above their line, and no line is drawn over and over.
+        Some(prompt) => {
+            (Box::new(prompt.repl.writer()) as Box<dyn std::io::Write + Send>, Look { live: false, ..look })
+        }
+        None => (out, look),
+    };
     let mut terminal = Terminal::new(std::io::BufWriter::new(out), look, terminal);
-    let (result, written) = tokio::join!(run, terminal.follow(&mut events));
+    let serve = async {
+        if let (Some(prompt), Some(held)) = (&mut prompt, held) {
+            prompt.repl.serve(held, &cancel).await;
+        }
+    };
+    let (result, written, ()) = tokio::join!(run, terminal.follow(&mut events), serve);
     let summary = match result {
         Ok(summary) => summary,
         Err(error) => return Refusal::from(error).say(look),
@@ -209,6 +252,11 @@ fn terminal_rows() -> usize {
 pub(super) struct Received(Arc<AtomicU8>);
 
 impl Received {
+    /// The number, for who wants to know it later.
+    pub(super) fn shared(&self) -> Arc<AtomicU8> {
+        Arc::clone(&self.0)
+    }
+
     /// Its number.
     pub(super) fn number(&self) -> Option<u8> {
         Some(self.0.load(Ordering::Acquire)).filter(|&number| number != 0)
@@ -221,6 +269,7 @@ fn watch_signals(
     cancel: &CancellationToken,
     look: Look,
     last: impl Fn() + Clone + Send + 'static,
+    interrupts: &Interrupts,
 ) -> std::io::Result<Received> {
     let received = Received::default();
     for (kind, number) in
@@ -228,8 +277,12 @@ fn watch_signals(
     {
         let mut signals = signal(kind)?;
         let (cancel, received, last) = (cancel.clone(), received.clone(), last.clone());
+        let interrupts = interrupts.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
+                if kind == SignalKind::interrupt() && interrupts.take() {
+                    continue;
+                }
                 if received.0.swap(number, Ordering::AcqRel) != 0 {
                     last();
                     std::process::exit(i32::from(ExitCode::signal(number).0));

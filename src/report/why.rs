@@ -4,6 +4,7 @@ use super::failure::printable;
 use super::source::{JOURNAL_FILE, RawEvent, RawJournal};
 use super::story::early_end;
 use super::style::{Look, Tone};
+use crate::journal::Event;
 use crate::journal::matching::show;
 use crate::journal::run::{AttemptRecord, FailureNote, RunRecord, TestRecord, Verdict};
 
@@ -248,9 +249,14 @@ fn host_condition(events: &[RawEvent], at: usize, tells_stalls: bool) -> Vec<Str
     said
 }
 
-/// An event that is part of the story, in a line; nothing for what only accompanies it.
-fn told(event: &RawEvent, look: Look) -> Option<String> {
-    let text = match event.name.as_str() {
+/// What an event that is part of the story says, in words; nothing for what only accompanies it.
+pub fn words(event: &Event) -> Option<String> {
+    let raw = serde_json::to_value(event).and_then(serde_json::from_value).ok()?;
+    words_of(&raw)
+}
+
+fn words_of(event: &RawEvent) -> Option<String> {
+    Some(match event.name.as_str() {
         "serial_line" | "serial_prompt" => event.text("text").to_owned(),
         "digest_record" => record(event),
         "key_sent" => format!("key {} {}", event.text("key"), event.text("action")),
@@ -276,7 +282,12 @@ fn told(event: &RawEvent, look: Look) -> Option<String> {
             )
         }
         _ => return None,
-    };
+    })
+}
+
+/// An event that is part of the story, in a line; nothing for what only accompanies it.
+fn told(event: &RawEvent, look: Look) -> Option<String> {
+    let text = words_of(event)?;
     let source = match &event.lane {
         Some(lane) => format!("{lane}/{}", event.source),
         None => event.source.clone(),
