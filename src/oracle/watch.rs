@@ -314,9 +314,6 @@ impl Watcher {
             self.before = Before::default();
         }
         restarted |= std::mem::take(&mut self.is_put_back);
-        if let Some(listener) = &self.listener {
-            listener.handle_digest(&digest);
-        }
         // It stays in the journal.
         digest.raw_records.shrink_to_fit();
         let digest = Arc::new(digest);
@@ -342,6 +339,10 @@ impl Watcher {
         for &record in &digest.raw_records[digest.raw_records.len() - new.count..] {
             let body = Body::DigestRecord { record, frame_counter: digest.frame_counter };
             self.journal.append(Source::Digest, body);
+        }
+        // Whoever answers it answers what the journal has by then.
+        if let Some(listener) = &self.listener {
+            listener.handle_digest(&digest);
         }
     }
 }

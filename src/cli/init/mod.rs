@@ -227,10 +227,11 @@ impl Plan {
 }
 
 /// The commands that a newcomer goes on with.
-const NEXT: [(&str, &str); 4] = [
+const NEXT: [(&str, &str); 5] = [
     ("backstaff run", "run the scenarios, here on the simulated lane"),
     ("backstaff trace html", "make a page of what happened"),
     ("$EDITOR scenarios/first.lua", "change it; your editor knows the names"),
+    ("backstaff check", "find mistakes without running anything"),
     ("backstaff lane plan machine", "see what a machine of your own lacks"),
 ];
 
@@ -282,7 +283,10 @@ fn files(ci: Ci, below: Option<&str>) -> Vec<NewFile> {
         file(PROJECT, "the project: its lane", include_str!("backstaff.toml")),
         file(FIRST, "an example to change", include_str!("first.lua")),
         file(MACHINE, "a machine of your own", include_str!("machine.toml")),
-        file(TYPES, "what editors know of the API", crate::reference::FILES[0].1),
+        NewFile {
+            advice: Some("of another version; `backstaff types .backstaff/types` writes it anew"),
+            ..file(TYPES, "what editors know of the API", crate::reference::FILES[0].1)
+        },
         NewFile { advice: library, ..file(LUARC, "for the Lua language server", include_str!("luarc.json")) },
         NewFile { advice: library, ..file(EMMYRC, "for EmmyLua", include_str!("emmyrc.json")) },
         NewFile {

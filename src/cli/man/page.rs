@@ -171,7 +171,8 @@ fn unindented(lines: &str) -> String {
 
 /// A paragraph in which what stands in backquotes is bold.
 fn inlines(text: &str) -> Vec<Inline> {
-    let text = text.trim().replace('\n', " ");
+    // A list of words without spaces may be broken behind each of them.
+    let text = text.trim().replace('\n', " ").replace('|', "|\u{200B}");
     let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
     parts.map(|(at, part)| if at % 2 == 1 { bold(part) } else { roman(part) }).collect()
 }
@@ -181,6 +182,7 @@ fn finished(roff: &str) -> String {
     let mut text = String::from(MARK);
     for char in roff.chars() {
         match char {
+            '\u{200B}' => text.push_str("\\:"),
             '…' => text.push_str("..."),
             '–' | '—' => text.push_str("\\-\\-"),
             '‘' | '’' => text.push_str("\\(aq"),

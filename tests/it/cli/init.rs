@@ -36,9 +36,11 @@ fn the_new_folder_runs_at_once() {
       backstaff run                run the scenarios, here on the simulated lane
       backstaff trace html         make a page of what happened
       $EDITOR scenarios/first.lua  change it; your editor knows the names
+      backstaff check              find mistakes without running anything
       backstaff lane plan machine  see what a machine of your own lacks
     ");
     let _ = lab.run(&["run"]).exits_with(0).says(&["1 passed, 0 failed, 0 skipped"]);
+    let _ = lab.run(&["check"]).exits_with(0);
     let _ = lab.run(&["list"]).exits_with(0).says(&["boots when enter is pressed  sim, #smoke"]);
     let _ = lab.run(&["lane", "list"]).exits_with(0).says(&["machine  qemu    draft"]);
 }

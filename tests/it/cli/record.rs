@@ -141,6 +141,7 @@ fn a_whole_story_is_recorded_and_plays_three_times() {
     for unwanted in ["sleep", "timestamp", "frame_counter", "keypress"] {
         assert!(!script.contains(unwanted), "{unwanted}\n{script}");
     }
+    let _ = lab.run(&["check", "story.lua"]).exits_with(0);
     let played = lab.run(&["run", "story.lua", "--repeat", "3"]).exits_with(0);
     let _ = played.says(&["3 passed, 0 failed, 0 skipped"]);
 }
@@ -209,7 +210,7 @@ fn what_was_recorded_is_written_whatever_ends_it() {
 
 #[test]
 fn a_lane_that_dies_leaves_what_was_recorded() {
-    let dying = "kind = \"sim\"\n[[fault]]\ncut = \"main\"\nafter = 3\n";
+    let dying = "kind = \"sim\"\n[[fault]]\ncut = \"main\"\nafter = 8\n";
     let lab = Lab::bare().file("lanes/dying.toml", dying);
     let recording = start(&lab, &["--lane", "dying", "--output", "story.lua"]);
     let mut client = Client::connect(&lab.path("tmp/control.sock"));
