@@ -1,4 +1,5 @@
 //! Integration tests of `backstaff::cli`.
+mod check;
 mod control;
 mod digest;
 mod doctor;
