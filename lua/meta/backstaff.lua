@@ -35,9 +35,9 @@ local Scenario = {}
 ---is set.
 ---
 ---Example: `scenario.only("greets", function(t) t.serial:wait_for("Hello") end)`
----@param name string
+---@param name string  What the scenario promises; unlike those of the others in the file.
 ---@param options backstaff.ScenarioOptions
----@param body fun(t: backstaff.Test)
+---@param body fun(t: backstaff.Test)  The scenario itself.
 ---@return backstaff.Declaration
 ---@overload fun(name: string, body: fun(t: backstaff.Test)): backstaff.Declaration
 function Scenario.only(name, options, body) end
@@ -49,7 +49,7 @@ local Declaration = {}
 ---Runs the scenario once for each case. `:cases { … }` is the same.
 ---
 ---Example: `scenario("logs in", function(t) t:log(t.params.user) end).cases { { user = "root" }, { user = "guest" } }`
----@param cases backstaff.Cases
+---@param cases backstaff.Cases  In the order in which they run, or by name.
 function Declaration.cases(cases) end
 
 ---Declares a scenario. Only at the top level of a file, under a name of its own. The options may be left out.
@@ -83,9 +83,9 @@ local Test = {}
 ---catches its deadline.
 ---
 ---Example: `t:step("login", { timeout = 20 }, function() t.serial:wait_for("login: $") end)`
----@param name string
+---@param name string  What reports call it.
 ---@param options backstaff.StepOptions
----@param body fun(t: backstaff.Test): ...
+---@param body fun(t: backstaff.Test): ...  What happens in it.
 ---@return any ...  What `body` returns.
 ---@overload fun(self: backstaff.Test, name: string, body: fun(t: backstaff.Test): ...): ...
 function Test:step(name, options, body) end
@@ -104,7 +104,7 @@ function Test:sleep(seconds) end
 ---counts as "not yet"; usage errors and the machine's end are raised at once. Raises kind "timeout" with the last try.
 ---
 ---Example: `t:eventually(function() return #t.serial:lines() > 10 end, { timeout = 5 })`
----@param question fun(): ...
+---@param question fun(): ...  What is asked again and again.
 ---@param options? backstaff.EventuallyOptions
 ---@return any ...
 function Test:eventually(question, options) end
@@ -113,7 +113,7 @@ function Test:eventually(question, options) end
 ---the scenario; one that still waits when the scenario ends is dropped.
 ---
 ---Example: `local task = t:spawn(function() return t.serial:wait_for("ready") end)`
----@param body fun(...): ...
+---@param body fun(...): ...  The task.
 ---@param ... any  Arguments for `body`.
 ---@return backstaff.Task
 function Test:spawn(body, ...) end
@@ -122,7 +122,7 @@ function Test:spawn(body, ...) end
 ---is raised and drops the others.
 ---
 ---Example: `local got = t:all { function() return 1 end, function() return 2 end }`
----@param functions (fun(): any)[]
+---@param functions (fun(): any)[]  Each is a task.
 ---@return any[]
 function Test:all(functions) end
 
@@ -138,27 +138,27 @@ function Test:race(functions) end
 ---Ends the scenario as skipped; nothing of it goes on.
 ---
 ---Example: `if not t.params.user then t:skip("no --param user=…") end`
----@param reason string
+---@param reason string  Why, for the report.
 function Test:skip(reason) end
 
 ---Writes a line to the report and the journal. `print` does the same.
 ---
 ---Example: `t:log("rows", rows)`
----@param ... any
+---@param ... any  What is written, with spaces between.
 function Test:log(...) end
 
 ---Saves bytes as a file in the attempt's folder and returns its path relative to that.
 ---
 ---Example: `t:attach("lines.txt", table.concat(t.serial:lines(), "\n"))`
----@param name string
----@param bytes string
+---@param name string  What the file is called, after a number.
+---@param bytes string  What is in it.
 ---@return string path  Such as `attachments/01-lines.txt`.
 function Test:attach(name, bytes) end
 
 ---Like `expect`, but a miss is only recorded: the scenario goes on, and fails at its end.
 ---
 ---Example: `t:check(#t.serial:lines()):matches(at_least(3))`
----@param value any
+---@param value any  What is judged.
 ---@return backstaff.Expect
 function Test:check(value) end
 
@@ -173,7 +173,7 @@ function Test:check(value) end
 ---Compares all digests of a machine with the drain on its serial port: do they tell the same story?
 ---
 ---Example: `expect(t:reconcile(t.digest, t.serial)):agrees()`
----@param digest backstaff.Digest
+---@param digest backstaff.Digest  Of the machine.
 ---@param serial backstaff.Serial  Of the same machine.
 ---@return backstaff.Reconciliation
 function Test:reconcile(digest, serial) end
@@ -181,7 +181,7 @@ function Test:reconcile(digest, serial) end
 ---Writes a warning to the report and the journal. It changes no verdict.
 ---
 ---Example: `if #t.serial:lines() == 0 then t:warn("the serial port is silent") end`
----@param ... any
+---@param ... any  What is written, with spaces between.
 function Test:warn(...) end
 
 ---@class backstaff.AlwaysOptions
@@ -199,8 +199,8 @@ function Test:warn(...) end
 ---that. A function is asked at once and then again and again: what it raises, and nothing true, means that it does not hold.
 ---
 ---Example: `t:always("no panic", { serial = never("panic"), digest = never_decreases("frame_counter") })`
----@param name string
----@param wanted backstaff.Streams|fun(): any
+---@param name string  What must hold, for the report.
+---@param wanted backstaff.Streams|fun(): any  What is watched, by stream; or a function that is asked.
 ---@param options? backstaff.AlwaysOptions
 ---@return backstaff.Always
 function Test:always(name, wanted, options) end
@@ -212,7 +212,7 @@ function Test:always(name, wanted, options) end
 ---cancelled. The last one is called first. What goes wrong in it is a further miss.
 ---
 ---Example: `t:defer(function() t.keyboard:up("shift") end, { timeout = 5 })`
----@param body fun()
+---@param body fun()  What is called.
 ---@param options? backstaff.DeferOptions
 function Test:defer(body, options) end
 
@@ -258,20 +258,20 @@ local Keyboard = {}
 ---Presses a key, or several together, and lets go.
 ---
 ---Example: `t.keyboard:press("ctrl+alt+delete")`
----@param key backstaff.Key
+---@param key backstaff.Key  Which, or several with `+`.
 ---@param options? backstaff.PressOptions
 function Keyboard:press(key, options) end
 
 ---Puts a key down and leaves it there.
 ---
 ---Example: `t.keyboard:down("shift")`
----@param key backstaff.Key
+---@param key backstaff.Key  Which, or several with `+`.
 function Keyboard:down(key) end
 
 ---Lets go of a key.
 ---
 ---Example: `t.keyboard:up("shift")`
----@param key backstaff.Key
+---@param key backstaff.Key  Which, or several with `+`.
 function Keyboard:up(key) end
 
 ---@class backstaff.TypeOptions
@@ -398,10 +398,10 @@ function Mouse:up(button) end
 ---Presses a button at one pixel, goes straight to another, and lets go.
 ---
 ---Example: `t.mouse:drag(10, 10, 200, 10)`
----@param from_x integer
----@param from_y integer
----@param to_x integer
----@param to_y integer
+---@param from_x integer  Pixels from the left edge.
+---@param from_y integer  Pixels from the top edge.
+---@param to_x integer  Pixels from the left edge.
+---@param to_y integer  Pixels from the top edge.
 ---@param options? backstaff.DragOptions
 function Mouse:drag(from_x, from_y, to_x, to_y, options) end
 
@@ -503,7 +503,7 @@ local Digest = {}
 ---`{ its_name = { … }, frame_counter = … }`. Raises "timeout", "machine_ended" or "lane_lost".
 ---
 ---Example: `t.digest:wait_for { line_rendered = { row = at_least(21) } }`
----@param wanted backstaff.Wanted
+---@param wanted backstaff.Wanted  A digest, or a record under its name.
 ---@param options? backstaff.WaitOptions
 ---@return backstaff.DigestFrame|backstaff.DigestRecord
 function Digest:wait_for(wanted, options) end
@@ -570,7 +570,7 @@ local Serial = {}
 ---line. Raises "timeout" with the last lines seen, "machine_ended" or "lane_lost".
 ---
 ---Example: `local mode = t.serial:wait_for("mode (\\d+)x(\\d+)").captures[1]`
----@param wanted string|backstaff.Matcher|fun(text: string): any
+---@param wanted string|backstaff.Matcher|fun(text: string): any  A string is a regular expression.
 ---@param options? backstaff.WaitOptions
 ---@return backstaff.SerialLine
 function Serial:wait_for(wanted, options) end
@@ -830,7 +830,7 @@ function Lane:snapshot(name) end
 ---paused. What it said before lies behind all later waits. Needs "snapshot".
 ---
 ---Example: `t.lane:restore("logged-in")`
----@param name string
+---@param name string  As it was kept.
 function Lane:restore(name) end
 
 ---Sends a QMP command that the profile allows, by default those that only ask, and returns QEMU's answer: `null` is
@@ -909,28 +909,28 @@ absent = nil
 ---Matches numbers from `limit` up.
 ---
 ---Example: `t.digest:wait_for { line_rendered = { row = at_least(21) } }`
----@param limit number
+---@param limit number  The least that matches.
 ---@return backstaff.Matcher
 function at_least(limit) end
 
 ---Matches numbers up to `limit`.
 ---
 ---Example: `expect(#t.serial:lines()):matches(at_most(100))`
----@param limit number
+---@param limit number  The most that matches.
 ---@return backstaff.Matcher
 function at_most(limit) end
 
 ---Matches what one of the choices matches.
 ---
 ---Example: `t.digest:wait_for { scene_transition = { to = one_of { "booting", "stream_exercise" } } }`
----@param choices backstaff.Wanted[]
+---@param choices backstaff.Wanted[]  Any of which will do.
 ---@return backstaff.Matcher
 function one_of(choices) end
 
 ---Matches text in which the regular expression is found; always in linear time.
 ---
 ---Example: `expect(t.serial:lines()):contains(pattern("^Hello"))`
----@param text string
+---@param text string  A regular expression.
 ---@return backstaff.Matcher
 function pattern(text) end
 
@@ -941,21 +941,21 @@ local Rule = {}
 ---No value matches.
 ---
 ---Example: `t:always("no panic", { serial = never("panic") })`
----@param wanted backstaff.Wanted
+---@param wanted backstaff.Wanted  What must not come.
 ---@return backstaff.Rule
 function never(wanted) end
 
 ---The numbers under `key` never fall.
 ---
 ---Example: `t:always("frames", { digest = never_decreases("frame_counter") })`
----@param key string
+---@param key string  The field that holds the numbers.
 ---@return backstaff.Rule
 function never_decreases(key) end
 
 ---The numbers under `key` rise from value to value.
 ---
 ---Example: `t:always("frames", { digest = increases("frame_counter") })`
----@param key string
+---@param key string  The field that holds the numbers.
 ---@return backstaff.Rule
 function increases(key) end
 
@@ -971,21 +971,21 @@ local Expect = {}
 ---Judges a value: plain data, no functions. What follows says what is expected of it.
 ---
 ---Example: `expect(len):equals(23)`
----@param value any
+---@param value any  What is judged.
 ---@return backstaff.Expect
 function expect(value) end
 
 ---Is exactly this value, with no further keys.
 ---
 ---Example: `expect(shot.width):equals(1024)`
----@param wanted any
+---@param wanted any  What it is compared with.
 ---@return boolean
 function Expect:equals(wanted) end
 
 ---Matches: a record by the keys given, a list item by item, anything by a matcher or a function.
 ---
 ---Example: `expect(shot):matches { width = at_least(640) }`
----@param wanted backstaff.Wanted
+---@param wanted backstaff.Wanted  What it must match.
 ---@return boolean
 function Expect:matches(wanted) end
 
@@ -998,7 +998,7 @@ function Expect:is_true() end
 ---Is a list, one item of which matches.
 ---
 ---Example: `expect(lines):contains(pattern("ready"))`
----@param wanted backstaff.Wanted
+---@param wanted backstaff.Wanted  What an item must match.
 ---@return boolean
 function Expect:contains(wanted) end
 
@@ -1012,14 +1012,14 @@ function Expect:has_in_order(wanted) end
 ---Is a list whose numbers under `key` never fall; items without the key are passed over.
 ---
 ---Example: `expect(drain):never_decreases("t")`
----@param key string
+---@param key string  The field that holds the numbers.
 ---@return boolean
 function Expect:never_decreases(key) end
 
 ---Is a list whose numbers under `key` rise from item to item; items without the key are passed over.
 ---
 ---Example: `expect(t.digest:history()):increases("frame_counter")`
----@param key string
+---@param key string  The field that holds the numbers.
 ---@return boolean
 function Expect:increases(key) end
 
@@ -1033,7 +1033,7 @@ function Expect:agrees() end
 ---`t.digest` (the newest). `:within(2)` is the same.
 ---
 ---Example: `expect(function() return #t.serial:lines() end).within(2):equals(3)`
----@param seconds number
+---@param seconds number  Seconds at most.
 ---@return backstaff.Within
 function Expect.within(seconds) end
 
@@ -1044,14 +1044,14 @@ local Within = {}
 ---Becomes exactly this value.
 ---
 ---Example: `expect(t.serial).within(2):equals { "ready" }`
----@param wanted any
+---@param wanted any  What it is compared with.
 ---@return boolean
 function Within:equals(wanted) end
 
 ---Comes to match.
 ---
 ---Example: `expect(t.digest).within(5):matches { frame_counter = at_least(3) }`
----@param wanted backstaff.Wanted
+---@param wanted backstaff.Wanted  What it must match.
 ---@return boolean
 function Within:matches(wanted) end
 
@@ -1064,7 +1064,7 @@ function Within:is_true() end
 ---Becomes a list, one item of which matches.
 ---
 ---Example: `expect(t.serial).within(5):contains(pattern("ready"))`
----@param wanted backstaff.Wanted
+---@param wanted backstaff.Wanted  What an item must match.
 ---@return boolean
 function Within:contains(wanted) end
 
@@ -1078,14 +1078,14 @@ function Within:has_in_order(wanted) end
 ---Becomes a list whose numbers under `key` never fall.
 ---
 ---Example: `expect(list).within(1):never_decreases("t")`
----@param key string
+---@param key string  The field that holds the numbers.
 ---@return boolean
 function Within:never_decreases(key) end
 
 ---Becomes a list whose numbers under `key` rise.
 ---
 ---Example: `expect(list).within(1):increases("t")`
----@param key string
+---@param key string  The field that holds the numbers.
 ---@return boolean
 function Within:increases(key) end
 
@@ -1118,5 +1118,5 @@ function Within:agrees() end
 ---Writes a line to the report and the journal, like `t:log`.
 ---
 ---Example: `print("rows", rows)`
----@param ... any
+---@param ... any  What is written, with spaces between.
 function print(...) end

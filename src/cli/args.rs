@@ -63,8 +63,8 @@ pub(super) enum Command {
     /// Say what is wrong with scripts, without running them.
     ///
     /// Finds what is no Lua, names and option keys that do not exist, needs and lanes that no profile meets, names that are
-    /// there twice, and input that nothing waits for. Functions that would only run on a lane are looked through, too. A
-    /// finding that is meant so is silenced in the line above it: `-- backstaff: allow(RULE) REASON`.
+    /// there twice, and input that nothing waits for. Functions that would only run on a lane are looked through, too.
+    /// `-- backstaff: allow(RULE) REASON` in the line above silences what is meant so.
     Check(CheckCommand),
     /// Print what editors need to know the Lua API: LuaCATS types.
     Types(TypesCommand),

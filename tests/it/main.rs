@@ -11,6 +11,7 @@ mod guest;
 mod journal;
 mod lane;
 mod oracle;
+mod reference;
 mod report;
 mod runner;
 mod script;

@@ -2,8 +2,7 @@
 
 use super::place::Lines;
 use super::syntax::{Block, Program, Statement, StatementKind};
-use super::{Raw, Rule};
-use crate::near::nearest;
+use super::{Raw, Rule, near, shortened};
 
 /// Takes out what is allowed, and adds what is wrong with the comments that allow.
 pub(super) fn apply(source: &str, program: &Program, found: &mut Vec<Raw>) {
@@ -15,7 +14,7 @@ pub(super) fn apply(source: &str, program: &Program, found: &mut Vec<Raw>) {
     });
     for (start, end, text) in directives.take(MOST_COMMENTS) {
         let mut say = |rule, message: String, hint: Option<String>| {
-            wrong.push(Raw { rule, start, end, message, hint });
+            wrong.push(Raw { rule, start, end, message: shortened(message), hint });
         };
         let how = || Some(format!("such as `-- backstaff: allow({}) WHY`", Rule::NoWaitAfterInput.name()));
         let Some((names, reason)) = text.strip_prefix("allow(").and_then(|rest| rest.split_once(')')) else {
@@ -26,15 +25,15 @@ pub(super) fn apply(source: &str, program: &Program, found: &mut Vec<Raw>) {
         for name in names.split(',').map(str::trim) {
             let rules = Rule::ALL.iter().filter(|rule| is_of_the_text(**rule));
             let Some(rule) = rules.clone().find(|rule| rule.name() == name).copied() else {
-                let near = nearest(name, rules.clone().map(|rule| rule.name()));
-                let message = match near {
-                    Some(near) => {
-                        format!("no rule that can be allowed is called `{name}`, did you mean `{near}`?")
+                let close = near(name, rules.clone().map(|rule| rule.name()));
+                let message = match close {
+                    Some(close) => {
+                        format!("no rule that can be allowed is called `{name}`, did you mean `{close}`?")
                     }
                     None => format!("no rule that can be allowed is called `{name}`"),
                 };
                 let known: Vec<&str> = rules.map(|rule| rule.name()).collect();
-                let hint = near.is_none().then(|| format!("rules: {}", known.join(", ")));
+                let hint = close.is_none().then(|| format!("rules: {}", known.join(", ")));
                 say(Rule::WrongAllow, message, hint);
                 continue;
             };

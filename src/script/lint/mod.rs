@@ -15,6 +15,7 @@ mod walk;
 
 use super::failure::Failure;
 use super::scenario::Script;
+use crate::near::nearest;
 pub use place::{Lines, Spot};
 
 /// Something to look at in a script.
@@ -158,7 +159,7 @@ pub fn of_failure(script: &Script, failure: &Failure) -> Finding {
         () if failure.message.contains("is declared already") => Rule::DuplicateName,
         () => Rule::Load,
     };
-    Finding { rule, file, spot, message: failure.message.clone(), hint: failure.hint.clone() }
+    Finding { rule, file, spot, message: shortened(failure.message.clone()), hint: failure.hint.clone() }
 }
 
 /// Where the word or sign at `at` ends.
@@ -169,6 +170,23 @@ fn lexeme_end(text: &str, at: usize) -> usize {
         0 => at + rest.chars().next().map_or(0, char::len_utf8),
         word => at + word,
     }
+}
+
+/// The name that was probably meant. Names that nobody types are not compared: that takes its time.
+fn near<'a>(got: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if got.len() > LONGEST_NAME {
+        return None;
+    }
+    nearest(got, known.into_iter().filter(|name| name.len() <= LONGEST_NAME).take(MOST_NAMES))
+}
+
+/// A message that holds a name of the script's, however long that is.
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// A finding by offsets.
@@ -184,6 +202,9 @@ struct Raw {
 /// Bytes of a script that is looked through; a tree takes a multiple of it.
 const LARGEST: usize = 1 << 20;
 const MOST_FINDINGS: usize = 100;
+const LONGEST_NAME: usize = 64;
+const MOST_NAMES: usize = 2_000;
+const LONGEST_MESSAGE: usize = 300;
 
 #[cfg(test)]
 mod tests;

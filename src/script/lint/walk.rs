@@ -8,8 +8,7 @@ use super::syntax::{
     Base, Block, Chain, Expr, Function, Item, Key, Name, Operator, Program, Statement, StatementKind, Step,
     Value,
 };
-use super::{Raw, Rule};
-use crate::near::nearest;
+use super::{Raw, Rule, near};
 use crate::reference::{self, Class, Reference, reference};
 
 /// Returns what is wrong in a program, in no particular order.
@@ -37,6 +36,8 @@ struct Facts {
     bodies: HashSet<usize>,
     /// It gets at the table of globals itself.
     touches_globals: bool,
+    /// It puts another table in its place.
+    replaces_globals: bool,
 }
 
 /// A type in LuaCATS.
@@ -72,6 +73,8 @@ struct Walker<'s> {
     seen: Facts,
     judges: bool,
     locals: Vec<Local>,
+    /// Where in `locals` those of a name are, the innermost last.
+    by_name: HashMap<Box<str>, Vec<usize>>,
     found: Vec<Raw>,
     story: Option<Story>,
     /// How many functions and loops there are around this place.
@@ -88,6 +91,7 @@ impl<'s> Walker<'s> {
             seen: Facts::default(),
             judges,
             locals: Vec::new(),
+            by_name: HashMap::new(),
             found: Vec::new(),
             story: None,
             depth: 0,
@@ -97,6 +101,7 @@ impl<'s> Walker<'s> {
 
     fn say(&mut self, rule: Rule, start: usize, end: usize, message: String, hint: Option<String>) {
         if self.judges && self.found.len() < MOST_RAW {
+            let message = super::shortened(message);
             self.found.push(Raw { rule, start, end, message, hint });
         }
     }
@@ -106,7 +111,7 @@ impl<'s> Walker<'s> {
         for statement in &block.statements {
             self.statement(statement);
         }
-        self.locals.truncate(around);
+        self.forget(around);
     }
 
     fn statement(&mut self, statement: &Statement) {
@@ -130,7 +135,7 @@ impl<'s> Walker<'s> {
                     walker.statement(statement);
                 }
                 walker.condition(condition);
-                walker.locals.truncate(around);
+                walker.forget(around);
             }),
             StatementKind::If { branches, otherwise } => {
                 for (condition, block) in branches {
@@ -147,7 +152,7 @@ impl<'s> Walker<'s> {
                     let around = walker.locals.len();
                     names.iter().for_each(|name| walker.declare(name, None, false));
                     walker.block(block);
-                    walker.locals.truncate(around);
+                    walker.forget(around);
                 });
             }
             StatementKind::Function { target, is_method, function } => {
@@ -201,6 +206,8 @@ impl<'s> Walker<'s> {
 
     fn declare(&mut self, name: &Name, kind: Option<Kind>, is_function: bool) {
         let is_steady = !self.known.reassigned.contains(&name.start);
+        self.seen.replaces_globals |= &*name.text == "_ENV";
+        self.by_name.entry(name.text.clone()).or_default().push(self.locals.len());
         self.locals.push(Local {
             name: name.text.clone(),
             declared: name.start,
@@ -209,8 +216,18 @@ impl<'s> Walker<'s> {
         });
     }
 
+    /// Ends the scope of all locals but the first so many.
+    fn forget(&mut self, around: usize) {
+        for local in self.locals.drain(around..) {
+            if let Some(places) = self.by_name.get_mut(&local.name) {
+                places.pop();
+            }
+        }
+    }
+
     fn lookup(&self, name: &str) -> Option<&Local> {
-        self.locals.iter().rev().find(|local| &*local.name == name)
+        let place = self.by_name.get(name)?.last()?;
+        self.locals.get(*place)
     }
 
     fn assign(&mut self, target: &Expr) {
@@ -237,7 +254,10 @@ impl<'s> Walker<'s> {
                 let declared = local.declared;
                 self.seen.reassigned.insert(declared);
             }
-            None => drop(self.seen.globals.insert(name.text.clone())),
+            None => {
+                self.seen.replaces_globals |= &*name.text == "_ENV";
+                self.seen.globals.insert(name.text.clone());
+            }
         }
     }
 
@@ -246,6 +266,7 @@ impl<'s> Walker<'s> {
         if self.lookup(&name.text).is_none() {
             self.seen.globals.insert(name.text.clone());
             self.seen.touches_globals |= matches!(&*name.text, "_G" | "_ENV");
+            self.seen.replaces_globals |= &*name.text == "_ENV";
         }
     }
 
@@ -359,7 +380,7 @@ impl<'s> Walker<'s> {
         }
         self.block(&function.block);
         self.depth -= 1;
-        self.locals.truncate(around);
+        self.forget(around);
     }
 
     /// Goes through a chain and returns what it comes to.
@@ -419,7 +440,7 @@ impl<'s> Walker<'s> {
             return Met::Unknown;
         }
         // Set by the script, whatever it was before.
-        if self.known.globals.contains(text) {
+        if self.known.globals.contains(text) || self.known.replaces_globals {
             return Met::Unknown;
         }
         if let Some(function) = self.reference.function(text) {
@@ -479,13 +500,17 @@ impl<'s> Walker<'s> {
                 _ => hint,
             });
         }
+        // Anything is near to a name of one or two letters.
+        if self.found.len() > MOST_HINTS || name.len() < 3 {
+            return (name == "t").then(|| "it is what a scenario's function gets".to_owned());
+        }
         let functions = self.reference.functions.iter().map(|function| &*function.name);
         let values = self.reference.values.iter().map(|value| &*value.name);
         let libraries = LIBRARIES.iter().map(|(library, _)| *library);
         let locals = self.locals.iter().map(|local| &*local.name);
         let globals = self.known.globals.iter().map(|name| &**name);
         let known = functions.chain(values).chain(libraries).chain(GLOBALS).chain(locals).chain(globals);
-        nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+        near(name, known).map(|close| format!("did you mean `{close}`?"))
     }
 
     fn class(&self, kind: &str) -> Option<&'static Class> {
@@ -515,12 +540,12 @@ impl<'s> Walker<'s> {
                     LIBRARIES.iter().find(|(known, _)| *known == library).map_or(&[][..], |found| found.1);
                 let is_probed = self.known.globals.contains(format!("{library}.{}", name.text).as_str());
                 if !members.contains(&&*name.text) && is_used && !is_probed {
-                    let near = nearest(&name.text, members.iter().copied());
-                    let message = match near {
-                        Some(near) => format!("`{library}` has no `{}`, did you mean `{near}`?", name.text),
+                    let close = near(&name.text, members.iter().copied());
+                    let message = match close {
+                        Some(close) => format!("`{library}` has no `{}`, did you mean `{close}`?", name.text),
                         None => format!("`{library}` has no `{}`", name.text),
                     };
-                    let hint = near.is_none().then(|| format!("{library} has {}", members.join(", ")));
+                    let hint = close.is_none().then(|| format!("{library} has {}", members.join(", ")));
                     self.say(Rule::UnknownMember, name.start, name.end(), message, hint);
                 }
                 Met::Lua
@@ -533,13 +558,13 @@ impl<'s> Walker<'s> {
         let fields = self.reference.fields(class);
         let methods = class.methods.iter().map(|method| &*method.name);
         let members: Vec<&str> = methods.chain(fields.iter().map(|field| &*field.name)).collect();
-        let near = nearest(&name.text, members.iter().copied());
-        let message = match near {
-            Some(near) => format!("`{spoken}` has no `{}`, did you mean `{near}`?", name.text),
+        let close = near(&name.text, members.iter().copied());
+        let message = match close {
+            Some(close) => format!("`{spoken}` has no `{}`, did you mean `{close}`?", name.text),
             None => format!("`{spoken}` has no `{}`", name.text),
         };
         let hint = match members.as_slice() {
-            _ if near.is_some() => None,
+            _ if close.is_some() => None,
             [] => Some("nothing can be asked of it".to_owned()),
             members => Some(format!("{} has {}", class.what, members.join(", "))),
         };
@@ -738,12 +763,12 @@ impl<'s> Walker<'s> {
             };
             let Some(field) = fields.iter().find(|field| field.name == key) else {
                 let names: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
-                let near = nearest(key, names.iter().copied());
-                let message = match near {
-                    Some(near) => format!("{spoken}: unknown option `{key}`, did you mean `{near}`?"),
+                let close = near(key, names.iter().copied());
+                let message = match close {
+                    Some(close) => format!("{spoken}: unknown option `{key}`, did you mean `{close}`?"),
                     None => format!("{spoken}: unknown option `{key}`"),
                 };
-                let hint = near.is_none().then(|| format!("known options: {}", names.join(", ")));
+                let hint = close.is_none().then(|| format!("known options: {}", names.join(", ")));
                 self.say(Rule::UnknownOption, start, end, message, hint);
                 continue;
             };
@@ -761,12 +786,12 @@ impl<'s> Walker<'s> {
         if choices.iter().any(|choice| choice == text) {
             return;
         }
-        let near = nearest(text, choices.iter().map(String::as_str));
-        let message = match near {
-            Some(near) => format!("{spoken}: there is no \"{text}\", did you mean \"{near}\"?"),
+        let close = near(text, choices.iter().map(String::as_str));
+        let message = match close {
+            Some(close) => format!("{spoken}: there is no \"{text}\", did you mean \"{close}\"?"),
             None => format!("{spoken}: there is no \"{text}\""),
         };
-        let hint = near.is_none().then(|| format!("it takes {}", choices.join(", ")));
+        let hint = close.is_none().then(|| format!("it takes {}", choices.join(", ")));
         self.say(Rule::UnknownChoice, expr.start, expr.end, message, hint);
     }
 
@@ -882,5 +907,7 @@ const NEUTRAL_GLOBALS: [&str; 8] =
     ["print", "at_least", "at_most", "one_of", "pattern", "never", "never_decreases", "increases"];
 /// More than anybody reads; the rest is only counted.
 const MOST_RAW: usize = 10_000;
+/// Findings whose names are compared with all that there are.
+const MOST_HINTS: usize = 200;
 /// Bytes of a chain that are repeated in a message.
 const LONGEST_SPOKEN: usize = 60;

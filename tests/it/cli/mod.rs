@@ -1,4 +1,5 @@
 //! Integration tests of `backstaff::cli`.
+mod check;
 mod completions;
 mod control;
 mod digest;

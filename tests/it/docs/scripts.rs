@@ -1,5 +1,5 @@
-//! Every script on the pages runs. A whole scenario runs as it is; a fragment is the body of one, with the machine's parts
-//! as locals. All of them run on the simulated machine, and pass; what needs more, or is to fail, says so at its fence.
+//! Every script on the pages runs. A whole scenario runs as it is; a fragment is the body of one. All of them run on the
+//! simulated machine, and pass; what needs more, or is to fail, says so at its fence.
 
 use backstaff::script::Outcome;
 
@@ -114,15 +114,12 @@ fn source_of(block: &Block) -> String {
         (_, true) => "'agent', 'keyboard'",
         _ => "'keyboard', 'mouse', 'screen', 'digest', 'serial', 'faults'",
     };
-    let locals = if block.is("agent") { "" } else { LOCALS };
     format!(
-        "{above}scenario('{}', {{ needs = {{ {needs} }} }}, function(t) {locals} {way}\n{}end)\n",
+        "{above}scenario('{}', {{ needs = {{ {needs} }} }}, function(t) {way}\n{}end)\n",
         block.place, block.text
     )
 }
 
-const LOCALS: &str =
-    "local keyboard, digest, serial, screen, lane = t.keyboard, t.digest, t.serial, t.screen, t.lane";
 const TO_PROMPT: &str = "t.digest:wait_for(any) t.keyboard:press('enter') t.digest:wait_for { line_rendered = { row = at_least(21) } }";
 const TO_QUESTION: &str = "t.keyboard:press('i') t.digest:wait_for { line_rendered = { row = 25 } }";
 const TO_PARKED: &str = "t.keyboard:type('sextant{HELLO_OPERATOR}\\n') \

@@ -110,7 +110,6 @@ pub(crate) async fn play_at_an_agent(test: &str, source: &str) -> Option<Outcome
         speed: None,
         qemu_log: None,
         control: None,
-        standstill: None,
         ended,
     };
     let outcome = play_source(&lane, &journal, source).await;
