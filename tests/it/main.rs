@@ -10,6 +10,7 @@ mod guest;
 mod journal;
 mod lane;
 mod oracle;
+mod repl;
 mod report;
 mod runner;
 mod script;
