@@ -16,7 +16,7 @@ use super::report::{ReportError, check_stdout, write_all};
 use super::select::{Selected, is_ci};
 use crate::journal::run::Shard;
 use crate::lane::AttachEnvironment;
-use crate::repl::Interrupts;
+use crate::repl::{Interrupts, Served};
 use crate::report::style::{Look, Tone};
 use crate::report::terminal::{Groups, Terminal, TerminalOptions};
 use crate::report::{ReportTarget, source};
@@ -128,11 +128,12 @@ async fn run_and_report(
     };
     let mut terminal = Terminal::new(std::io::BufWriter::new(out), look, terminal);
     let serve = async {
-        if let (Some(prompt), Some(held)) = (&mut prompt, held) {
-            prompt.repl.serve(held, &cancel).await;
+        match (&mut prompt, held) {
+            (Some(prompt), Some(held)) => prompt.repl.serve(held, &cancel).await,
+            _ => Served::default(),
         }
     };
-    let (result, written, ()) = tokio::join!(run, terminal.follow(&mut events), serve);
+    let (result, written, served) = tokio::join!(run, terminal.follow(&mut events), serve);
     let summary = match result {
         Ok(summary) => summary,
         Err(error) => return Refusal::from(error).say(look),
@@ -148,6 +149,8 @@ async fn run_and_report(
         nothing_ran(look, summary.declared);
     }
     let code = ExitCode::of(&summary, received.number());
+    // Who leaves at a prompt leaves something that has failed, however far its verdict came.
+    let code = if served.is_left { code.graver(ExitCode::FAILED) } else { code };
     // A report that is missing is no pass.
     reported.map_or_else(|missing| code.graver(missing), |()| code)
 }

@@ -107,6 +107,9 @@ fn script(before: &str, names: &Names) -> (usize, Vec<Candidate>) {
         _ => (None, tokens.as_slice()),
     };
     let start = word.map_or(before.len(), |word| word.at);
+    if word.is_none() && tokens.last().is_some_and(|last| matches!(last.text, ")" | "]" | "}")) {
+        return (start, Vec::new());
+    }
     if let Some((joint, owner)) = head.split_last().filter(|(last, _)| matches!(last.text, "." | ":")) {
         return (start, members(&before[owner_start(owner)..joint.at], joint.text));
     }

@@ -100,7 +100,9 @@ pub(super) fn last_wait(events: &[Arc<Event>], look: Look) -> String {
         }
     }
     let told = events[..until].iter().filter_map(|event| Some((event, feed::words(event)?)));
-    let seen: Vec<_> = told.filter(|(event, _)| !matches!(event.body, Body::WaitBegan { .. })).collect();
+    // What only goes along with everything else would push the rest out of sight.
+    let is_beside = |event: &Event| matches!(event.body, Body::WaitBegan { .. } | Body::SurfaceDrawn { .. });
+    let seen: Vec<_> = told.filter(|(event, _)| !is_beside(event)).collect();
     if !seen.is_empty() {
         text.push_str(&format!("{}\n", look.paint(Tone::Strong, "what happened before:")));
         for (event, words) in &seen[seen.len().saturating_sub(EVENTS_BEFORE)..] {

@@ -99,9 +99,15 @@ pub(super) fn line(event: &Event, words: &str, look: Look) -> String {
         Some(lane) => format!("{}/{}", clean(lane), stream_name(event.source)),
         None => stream_name(event.source).to_owned(),
     };
-    let head = format!("{at:>6.1} {stream:<8} ");
-    let room = look.width.saturating_sub(head.chars().count() + 1);
-    let words = cut(clean(words).trim_end(), room);
+    // Where there is little room, the words get what columns and braces would take.
+    let is_narrow = look.width < NARROW;
+    let head = if is_narrow { format!("{at:>5.1} {stream} ") } else { format!("{at:>6.1} {stream:<8} ") };
+    let words = clean(words);
+    let words = match words.split_once(" { ") {
+        Some((name, rest)) if is_narrow => format!("{name} {}", rest.trim_end_matches(" }")),
+        _ => words,
+    };
+    let words = cut(words.trim_end(), look.width.saturating_sub(head.chars().count() + 1));
     format!("{}{words}", look.paint(Tone::Faint, head))
 }
 
@@ -140,6 +146,8 @@ pub(super) fn words(event: &Event) -> Option<String> {
 
 const PRINT_EVERY: Duration = Duration::from_millis(100);
 const MOST_LINES: usize = 8;
+/// Fewer columns than these are few.
+const NARROW: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -160,6 +168,6 @@ mod tests {
         assert!(text.starts_with("… 3 more: lane 1, serial 2\n"), "{text}");
         assert_eq!(text.lines().count(), 9);
         assert!(text.lines().all(|line| unicode_width::UnicodeWidthStr::width(line) < 40), "{text}");
-        assert!(!text.contains('\u{1b}') && text.contains("   0.0 serial   line 10 起動"), "{text}");
+        assert!(!text.contains('\u{1b}') && text.contains("  0.0 serial line 10 起動"), "{text}");
     }
 }

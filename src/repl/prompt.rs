@@ -170,7 +170,9 @@ impl Repl {
             }
         } else {
             let scenario = format!("\"{}\"", clean(&held.scenario));
-            let steps: String = held.steps.iter().map(|step| format!(" › {}", clean(step))).collect();
+            // What a session plays is itself a step there.
+            let own = usize::from(held.steps.first() == Some(&held.scenario));
+            let steps: String = held.steps[own..].iter().map(|step| format!(" › {}", clean(step))).collect();
             let head = look.paint(Tone::Warn, "HELD");
             self.screen.print(&format!("{head}  {scenario}{steps}"));
             match (&held.failure, &held.place) {
@@ -226,7 +228,8 @@ impl Repl {
                         return Decision::Abort;
                     }
                     last_interrupt = Some(Instant::now());
-                    self.screen.print(":quit or Ctrl-D leaves, and so does Ctrl-C once more");
+                    let text = ":quit or Ctrl-D leaves, and so does Ctrl-C once more";
+                    self.screen.print(&wrapped(text, self.screen.look().width));
                 }
                 Line::End => return self.end_of_lines(open),
                 Line::Failed(why) => {

@@ -242,6 +242,8 @@ impl Layout {
             return Piece { columns: quoted.width(), text: self.look.paint(Tone::Good, quoted) };
         }
         let note = format!(" ({bytes} bytes)");
+        // Where there is hardly any room, more of the text is worth more than its length.
+        let note = if note.width() + 8 > room { String::new() } else { note };
         let kept = cut(quoted.trim_end_matches('"'), room.saturating_sub(note.width() + 2));
         let kept = if kept.ends_with('…') { format!("{kept}\"") } else { format!("{kept}…\"") };
         let columns = kept.width() + note.width();
@@ -360,18 +362,18 @@ mod tests {
         "#);
         // Where a table has no room, each has lines of its own.
         let wide = record(&[
-            ("a_rather_long_name", text("and a value")),
-            ("another_long_name", text("and a value")),
+            ("a_rather_long_name", text("and some value")),
+            ("another_long_name", text("and another")),
         ]);
         insta::assert_snapshot!(shown(&Shown::List(vec![wide.clone(), wide], 0), 40), @r#"
         {
           {
-            a_rather_long_name = "and a value",
-            another_long_name = "and a value",
+            a_rather_long_name = "and some value",
+            another_long_name = "and another",
           },
           {
-            a_rather_long_name = "and a value",
-            another_long_name = "and a value",
+            a_rather_long_name = "and some value",
+            another_long_name = "and another",
           },
         }
         "#);

@@ -161,7 +161,28 @@ fn what_has_no_sense_here_says_so() {
     let folder = folder();
     let lines = ":retry\n:continue\n:rewind\n:run\n:source nowhere.lua\n:save x.lua\n:last\n:shot\n:events seral\n:events\n:help :nothing\n:help wait_fro\n";
     let (text, served, ..) = play(lines, 80, folder.path());
-    insta::assert_snapshot!(text, @r"");
+    insta::assert_snapshot!(text, @r#"
+    error: nothing is held here
+    hint: `:run` plays a scenario
+    error: nothing is held here
+    hint: `:quit` leaves the session
+    error: there is no step to go back to
+    hint: it takes a step that goes on, on a lane that can be saved; `:help :rewind` says more
+    error: no scenario is loaded
+    hint: `:source FILE` loads a script
+    error: read nowhere.lua: No such file or directory (os error 2)
+    error: nothing that was typed here worked and did something
+    hint: calls that act are saved, such as `keyboard:press("enter")`; `:history` shows which
+    nothing has failed yet
+    error: this lane has no screen
+    error: no stream is called `seral`, did you mean `serial`?
+    hint: streams: runner lane qmp serial screen digest keyboard script agent
+    no events are told; `:events on` tells those of digest and serial
+    error: unknown command `:nothing`
+    hint: `:help` lists the commands
+    error: nothing is called `wait_fro`, did you mean `wait_for`?
+    hint: `:help` lists the commands; Tab completes names
+    "#);
     assert!(served.has_failed);
 }
 

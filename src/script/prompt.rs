@@ -153,11 +153,14 @@ pub enum Decision {
 /// Whether a piece of Lua is cut off in the middle, so that more lines may complete it.
 pub fn is_incomplete(source: &str) -> bool {
     let lua = mlua::Lua::new();
-    let is_cut = |text: &str| {
-        let compiled = lua.load(text).set_mode(mlua::chunk::ChunkMode::Text).into_function();
+    let compile =
+        |text: &str| lua.load(text).set_mode(mlua::chunk::ChunkMode::Text).into_function().map(drop);
+    let is_cut = |compiled: &mlua::Result<()>| {
         matches!(compiled, Err(mlua::Error::SyntaxError { incomplete_input: true, .. }))
     };
-    is_cut(source) || is_cut(&format!("return {source}"))
+    let expression = compile(&format!("return {source}"));
+    // A name alone is a whole expression, though as a statement it lacks something.
+    expression.is_err() && (is_cut(&expression) || is_cut(&compile(source)))
 }
 
 #[cfg(test)]
@@ -171,7 +174,9 @@ mod tests {
         {
             assert!(is_incomplete(cut), "{cut}");
         }
-        for whole in ["", "1 + 1", "x = 1", "end", "digest:latest()", "for i = 1, 3 do end", "\"a"] {
+        for whole in
+            ["", "1 + 1", "x = 1", "end", "digest:latest()", "for i = 1, 3 do end", "\"a", "row", "t.row"]
+        {
             assert!(!is_incomplete(whole), "{whole}");
         }
     }

@@ -12,6 +12,7 @@ mod journal;
 mod lane;
 mod oracle;
 mod reference;
+mod repl;
 mod report;
 mod runner;
 mod script;
