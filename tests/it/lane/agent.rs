@@ -106,6 +106,7 @@ pub(crate) async fn play_at_an_agent(test: &str, source: &str) -> Option<Outcome
         capabilities: [Capability::Agent, Capability::Keyboard].into(),
         console: Some(Arc::clone(&console)),
         faults: None,
+        standstill: None,
         speed: None,
         qemu_log: None,
         control: None,
