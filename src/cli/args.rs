@@ -15,6 +15,7 @@ use super::init::InitCommand;
 use super::lane::LaneCommand;
 use super::list::ListCommand;
 use super::man::ManCommand;
+use super::record::RecordCommand;
 use super::repl::ReplCommand;
 use super::report::ReportCommand;
 use super::select::SelectArgs;
@@ -90,6 +91,8 @@ pub(super) enum Command {
     Serve(ServeCommand),
     /// Ask a control socket: type, look and listen, through somebody else's client, too.
     Control(ControlCommand),
+    /// Write a scenario while somebody uses a lane's console.
+    Record(RecordCommand),
     /// Make a folder for scenarios that runs at once; what is there already is kept.
     Init(InitCommand),
     /// Print a script that completes backstaff's words in a shell.

@@ -16,6 +16,7 @@ mod lane;
 mod list;
 mod logging;
 mod man;
+mod record;
 mod repl;
 mod replay;
 mod report;
@@ -37,6 +38,18 @@ use exit::ExitCode;
 pub fn main() -> ExitCode {
     // The panic itself is on stderr by then.
     std::panic::catch_unwind(run_command).unwrap_or(ExitCode::BUG)
+}
+
+/// Says what is wrong with the arguments of a command line, as those of the documentation; asking for help is right.
+///
+/// # Errors
+/// What the user would be told.
+pub fn check_command_line(words: &[String]) -> Result<(), String> {
+    let program = std::iter::once("backstaff");
+    match Arguments::try_parse_from(program.chain(words.iter().map(String::as_str))) {
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn run_command() -> ExitCode {
@@ -66,6 +79,7 @@ fn run_command() -> ExitCode {
         Command::Doctor(command) => doctor::run(&command, arguments.color),
         Command::Control(command) => control::run(command, arguments.color),
         Command::Init(command) => init::run(&command, arguments.color),
+        Command::Record(command) => record::run(&command, arguments.color),
         Command::Completions(command) => completions::run(&command, arguments.color),
         Command::Man(command) => man::run(&command, arguments.color),
         Command::Lane { command } => command.run(arguments.color),

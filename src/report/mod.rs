@@ -19,6 +19,7 @@ pub mod list;
 pub mod merge;
 pub mod ndjson;
 pub mod plan;
+pub mod recorded;
 pub mod replay;
 pub mod source;
 pub mod story;

@@ -5,6 +5,7 @@ mod cli;
 mod console;
 mod control;
 mod digest;
+mod docs;
 mod fuzz;
 mod guest;
 mod journal;

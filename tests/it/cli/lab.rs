@@ -89,6 +89,15 @@ impl Lab {
         Invocation::new(self, command)
     }
 
+    /// A shell script in this folder, in which `backstaff` is this program; both outputs are one.
+    pub(crate) fn shell(&self, script: &str) -> Invocation<'_> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec 2>&1\n{script}")]);
+        let own = Path::new(BACKSTAFF).parent().unwrap().to_str().unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        Invocation::new(self, command).env("PATH", format!("{own}:{path}"))
+    }
+
     /// The same on a pseudo-terminal, or nothing where no tool makes one; says so.
     pub(crate) fn command_on_terminal(&self, test: &str, arguments: &[&str]) -> Option<Invocation<'_>> {
         if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {

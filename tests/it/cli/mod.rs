@@ -1,4 +1,5 @@
 //! Integration tests of `backstaff::cli`.
+mod completions;
 mod control;
 mod digest;
 mod doctor;
@@ -6,7 +7,9 @@ mod exit_codes;
 mod init;
 pub(crate) mod lab;
 mod lanes;
+mod man;
 mod plan;
+mod record;
 mod replay;
 pub(crate) mod rom;
 mod script;
@@ -15,3 +18,4 @@ mod signals;
 mod terminal;
 mod up;
 mod usage;
+mod version;

@@ -91,6 +91,32 @@ async fn text_goes_both_ways_and_a_size_is_answered() {
     drop(machine);
 }
 
+/// Plays a scenario at a machine that is nothing but an agent; nothing where this host cannot, and says so.
+pub(crate) async fn play_at_an_agent(test: &str, source: &str) -> Option<Outcome> {
+    let machine = RomAgent::boot(platform_or_skip(test).await?).await;
+    let (console, events) =
+        SpiceConsole::connect(SessionOptions::new(Endpoint::Unix(machine.socket.clone()))).await.unwrap();
+    let journal = Journal::new();
+    let console: Arc<dyn Console> = console;
+    let digests = backstaff::oracle::watch::Digests::Ignored;
+    backstaff::oracle::watch::spawn(Arc::clone(&console), events, journal.clone(), digests, None);
+    let (_end, ended) = watch::channel(None);
+    let lane = LaneHandle {
+        name: "agent".to_owned(),
+        capabilities: [Capability::Agent, Capability::Keyboard].into(),
+        console: Some(Arc::clone(&console)),
+        faults: None,
+        standstill: None,
+        speed: None,
+        qemu_log: None,
+        control: None,
+        ended,
+    };
+    let outcome = play_source(&lane, &journal, source).await;
+    console.close().await;
+    Some(outcome)
+}
+
 /// A machine that is nothing but an agent.
 struct RomAgent {
     _process: QemuProcess,
@@ -198,7 +224,11 @@ async fn text_goes_both_ways_through_a_control_socket_too() {
 }
 
 async fn play(lane: &LaneHandle, journal: &Journal, body: &str) -> Outcome {
-    let source = format!("scenario('it', {{ timeout = 200 }}, function(t)\n{body}\nend)");
+    play_source(lane, journal, &format!("scenario('it', {{ timeout = 200 }}, function(t)\n{body}\nend)"))
+        .await
+}
+
+async fn play_source(lane: &LaneHandle, journal: &Journal, source: &str) -> Outcome {
     let script = Script { path: "case.lua".into(), source: source.into() };
     let scenario = load(&script).unwrap().remove(0);
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@
     reason = "these are tests, also where they are helpers and async functions"
 )]
 
-mod agent;
+pub(crate) mod agent;
 mod argv;
 mod attach;
 mod console;

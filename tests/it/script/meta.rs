@@ -1,11 +1,10 @@
-//! What editors and readers are told about the Lua API is what there is: `lua/meta/` and `docs/` against the sources,
-//! in both directions.
+//! What editors and readers are told about the Lua API is what there is: `lua/meta/` and `docs/lua.md` against the
+//! sources, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use backstaff::lane::Profile;
-use backstaff::script::{Outcome, Script, load};
+use backstaff::script::Outcome;
 use regex_lite::Regex;
 
 use super::machine::TestMachine;
@@ -83,72 +82,10 @@ async fn a_running_scenario_finds_every_name() {
 }
 
 #[test]
-fn every_lua_example_compiles() {
-    let mut scenarios = 0;
-    for page in pages() {
-        for (line, code) in blocks(&read(&page), "lua") {
-            // Lines before the example, so that an error names the line of the page.
-            let padding = "\n".repeat(line);
-            let is_scenario =
-                code.lines().any(|line| line.starts_with("scenario(") || line.starts_with("scenario.only("));
-            let source = match is_scenario {
-                true => format!("{padding}{code}"),
-                false => format!("{}scenario('example', function(t)\n{code}\nend)", &padding[1..]),
-            };
-            let script = Script { path: page.clone().into(), source: source.into() };
-            let loaded = load(&script).unwrap_or_else(|error| panic!("{error}"));
-            assert!(!loaded.is_empty(), "{page}:{line}: declares no scenario");
-            scenarios += usize::from(is_scenario);
-        }
-    }
-    assert!(scenarios >= 2, "only {scenarios} whole scenarios in the pages");
-}
-
-#[test]
-fn every_profile_example_is_a_profile() {
-    let page = read("docs/lanes.md");
-    let profiles: Vec<_> =
-        blocks(&page, "toml").into_iter().filter(|(_, text)| text.starts_with("kind = ")).collect();
-    assert!(!profiles.is_empty(), "no profile in docs/lanes.md");
-    for (line, text) in profiles {
-        let folder = root().join("docs");
-        Profile::parse("example", &text, &folder.join("example.toml"), &folder)
-            .unwrap_or_else(|error| panic!("docs/lanes.md:{line}: {error}"));
-    }
-}
-
-#[test]
 fn editors_are_told_where_the_meta_file_is() {
     let settings: serde_json::Value = serde_json::from_str(&read(".luarc.json")).unwrap();
     assert_eq!(settings["runtime.version"], "Lua 5.4");
     assert_eq!(settings["workspace.library"], serde_json::json!(["lua/meta"]));
-}
-
-#[test]
-fn every_link_between_pages_leads_somewhere() {
-    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
-    let mut checked = 0;
-    for page in pages() {
-        let text = read(&page);
-        for target in link.captures_iter(&text).map(|found| found[1].to_owned()) {
-            if target.contains("://") {
-                continue;
-            }
-            let (file, heading) = target.split_once('#').unwrap_or((&target, ""));
-            let folder = Path::new(&page).parent().unwrap();
-            let file = if file.is_empty() { PathBuf::from(&page) } else { folder.join(file) };
-            assert!(root().join(&file).exists(), "{page}: {target} leads nowhere");
-            if !heading.is_empty() {
-                let headings = headings(&read(&file.display().to_string()));
-                assert!(
-                    headings.contains(heading),
-                    "{page}: {target} has no such heading, only {headings:?}"
-                );
-            }
-            checked += 1;
-        }
-    }
-    assert!(checked > 10, "only {checked} links were found");
 }
 
 #[track_caller]
@@ -311,51 +248,4 @@ fn root() -> &'static Path {
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-/// The pages for people, from the repository's root.
-fn pages() -> Vec<String> {
-    let docs = std::fs::read_dir(root().join("docs")).unwrap();
-    let names = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
-    let mut pages: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
-    pages.push("README.md".to_owned());
-    pages.sort();
-    pages
-}
-
-/// Fenced blocks of a language with the number of the line their fence is on.
-fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    let fence = format!("```{language}");
-    for (line, number) in text.lines().zip(1..) {
-        match &mut open {
-            None if line == fence => open = Some((number, String::new())),
-            None => {}
-            Some(_) if line == "```" => blocks.extend(open.take()),
-            Some((_, content)) => {
-                content.push_str(line);
-                content.push('\n');
-            }
-        }
-    }
-    assert!(open.is_none(), "a fence is not closed");
-    blocks
-}
-
-/// Headings as links name them.
-fn headings(text: &str) -> Names {
-    let mut is_code = false;
-    let mut titles = Vec::new();
-    for line in text.lines() {
-        is_code ^= line.starts_with("```");
-        if !is_code && line.starts_with('#') {
-            titles.push(line.trim_start_matches('#').trim());
-        }
-    }
-    let slug = |title: &str| -> String {
-        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
-    };
-    titles.into_iter().map(slug).collect()
 }
