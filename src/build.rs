@@ -1,13 +1,11 @@
 //! Notes the commit that a release is built from. A development build has none: everything would be compiled again for
 //! every commit. Nothing here fails where there is no git, no checkout or no network.
 
-#![expect(clippy::print_stdout, reason = "that is how cargo is told")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/build.rs");
     println!("cargo::rerun-if-env-changed=BACKSTAFF_COMMIT");
     let given = std::env::var("BACKSTAFF_COMMIT").ok().filter(|commit| !commit.trim().is_empty());
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
