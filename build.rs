@@ -1,8 +1,6 @@
 //! Notes the commit that a release is built from. A development build has none: everything would be compiled again for
 //! every commit. Nothing here fails where there is no git, no checkout or no network.
 
-#![expect(clippy::print_stdout, reason = "that is how cargo is told")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
