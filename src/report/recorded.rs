@@ -171,9 +171,7 @@ struct Cursors {
 }
 
 fn step(burst: &Burst<'_>, cursors: &mut Cursors, names: &mut BTreeMap<String, u32>) -> Step {
-    cursors
-        .records
-        .extend(burst.news.iter().filter_map(|event| Some((event.seq, record_of(event)?.clone()))));
+    cursors.records.extend(burst.news.iter().filter_map(|event| Some((event.seq, *record_of(event)?))));
     let lines = burst.news.iter().filter_map(|event| Some((event.seq, serial_of(event)?.to_owned())));
     cursors.lines.extend(lines);
     let (inputs, has_text) = inputs(&burst.strokes);
@@ -210,7 +208,7 @@ fn digest_waits(burst: &Burst<'_>, cursors: &mut Cursors) -> Vec<Wait> {
             _ => None,
         })
     };
-    let Some((_, shown_last)) = digests().last() else { return Vec::new() };
+    let Some((_, shown_last)) = digests().next_back() else { return Vec::new() };
     let new = || {
         burst.news.iter().filter_map(|event| Some((*event, record_of(event)?))).filter(|it| is_telling(it.1))
     };
@@ -224,7 +222,7 @@ fn digest_waits(burst: &Burst<'_>, cursors: &mut Cursors) -> Vec<Wait> {
     };
     let last =
         new().filter(|(event, record)| shown_last.contains(record) && is_unique(cursors, event.seq, record));
-    let last = last.map(|(event, _)| event.seq).last();
+    let last = last.map(|(event, _)| event.seq).next_back();
     let mut waits = Vec::new();
     for (event, record) in new() {
         let is_wanted = Some(event.seq) == last
@@ -254,8 +252,8 @@ fn serial_wait(burst: &Burst<'_>, cursors: &mut Cursors) -> Option<Wait> {
         said.iter().map(|(event, text)| (event.seq, (*text).to_owned())).collect();
     said.retain(|(event, text)| {
         let is_prompt = matches!(event.body, Body::SerialPrompt { .. });
-        !text.trim().is_empty()
-            && !(is_prompt && lines.iter().any(|(seq, line)| *seq > event.seq && line.starts_with(text)))
+        let goes_on = is_prompt && lines.iter().any(|(seq, line)| *seq > event.seq && line.starts_with(text));
+        !goes_on && !text.trim().is_empty()
     });
     for (event, text) in said.into_iter().rev().take(MOST_LOOKED_AT) {
         let pattern = pattern_of(text, matches!(event.body, Body::SerialPrompt { .. }));
@@ -275,7 +273,7 @@ fn serial_wait(burst: &Burst<'_>, cursors: &mut Cursors) -> Option<Wait> {
 /// Where there is nothing but pixels: that they rest, if they did.
 fn screen_wait(burst: &Burst<'_>) -> Option<Wait> {
     let drawn = burst.news.iter().filter(|event| matches!(event.body, Body::SurfaceDrawn { .. }));
-    let last = drawn.map(|event| event.at()).last()?;
+    let last = drawn.map(|event| event.at()).next_back()?;
     let rested = burst.until.is_none_or(|until| until.saturating_sub(last) >= A_PAUSE);
     let code = "t.screen:wait_for_stable()".to_owned();
     rested.then(|| Wait { code, needs: "screen", name: (0, "the screen rests".to_owned()) })
@@ -501,7 +499,7 @@ fn lua(about: About<'_>, steps: &[Step]) -> String {
     if steps.iter().any(|step| step.has_text) {
         text.push_str("-- What was typed stands here as it was typed. Secrets belong into parameters: t.params.password\n");
     }
-    let code = || steps.iter().flat_map(|step| step.waits.iter().map(|wait| &*wait.needs));
+    let code = || steps.iter().flat_map(|step| step.waits.iter().map(|wait| wait.needs));
     let mut names: Vec<&str> = code().filter(|needs| !needs.is_empty()).collect();
     if steps.iter().any(|step| !step.inputs.is_empty()) {
         names.push("keyboard");
@@ -599,7 +597,7 @@ mod tests {
 
         /// A digest with this record as its newest; it holds three.
         fn record(mut self, after_ms: u64, record: Record) -> Self {
-            self.shown.push(record.clone());
+            self.shown.push(record);
             let raw_records = self.shown[self.shown.len().saturating_sub(3)..].to_vec();
             let digest = Arc::new(ObservedDigest {
                 frame_counter: 1,
