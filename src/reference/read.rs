@@ -161,7 +161,7 @@ impl<'a> Block<'a> {
             self.choices.push(choice_line(choice.trim()));
             return;
         }
-        let Some((tag, rest)) = line.trim_start().strip_prefix('@').map(|tag| word(tag)) else {
+        let Some((tag, rest)) = line.trim_start().strip_prefix('@').map(word) else {
             self.doc.push(line.trim());
             return;
         };

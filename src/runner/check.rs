@@ -78,15 +78,18 @@ fn unreadable(path: &Path, error: &LoadError) -> Finding {
 struct Lanes {
     project: Project,
     /// What each offers at best; nothing is known of one that does not load.
-    offers: HashMap<String, Result<BTreeSet<Capability>, (String, Option<String>)>>,
+    offers: HashMap<String, Offers>,
 }
+
+/// What a lane offers at best; or why it does not load, and what to do about that.
+type Offers = Result<BTreeSet<Capability>, (String, Option<String>)>;
 
 impl Lanes {
     fn of(project: Project) -> Self {
         Self { project, offers: HashMap::new() }
     }
 
-    fn offers(&mut self, name: &str) -> &Result<BTreeSet<Capability>, (String, Option<String>)> {
+    fn offers(&mut self, name: &str) -> &Offers {
         let project = &self.project;
         self.offers.entry(name.to_owned()).or_insert_with(|| match project.profile(name) {
             Ok(profile) => Ok(offers::at_best(&profile)),

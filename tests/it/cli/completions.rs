@@ -24,19 +24,15 @@ fn has(shell: &str, test: &str) -> bool {
 
 /// What bash offers for this line, a candidate a line: its own machinery calls the function that the script registers.
 fn bash(lab: &Lab, line: &str) -> Vec<String> {
-    std::fs::write(lab.path("tmp/line"), line).unwrap();
     let program = env!("CARGO_BIN_EXE_backstaff");
-    // Readline is what takes the line apart, so it needs a terminal; a key bound to a macro stands for a person.
+    // Readline is what takes the line apart, so it needs a terminal.
     let script = format!(
         "source <('{program}' completions bash)\nfunction backstaff {{ :; }}\nset -o noglob\n\
-         bind 'set bell-style none' 'set completion-query-items -1' 2>/dev/null\n\
          show() {{ printf '%s\\n' \"${{COMPREPLY[@]}}\" >tmp/offered; }}\n\
          asked() {{ _backstaff \"$@\"; show; }}\ncomplete -o nosort -F asked backstaff\n"
     );
     std::fs::write(lab.path("tmp/rc"), script).unwrap();
     let _ = std::fs::remove_file(lab.path("tmp/offered"));
-    let keys = format!("{line}\t\u{3}exit\n");
-    std::fs::write(lab.path("tmp/keys"), keys).unwrap();
     let mut command = Command::new("script");
     command.args(["-qec", "bash --noprofile --rcfile tmp/rc -i", "/dev/null"]);
     command
