@@ -1,6 +1,6 @@
 //! Data on the pages: profiles, project files, JSON, and what CI reads.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backstaff::lane::Profile;
 use backstaff::lane::profile::ProfileSource;
@@ -40,7 +40,7 @@ fn every_profile_and_project_file_loads() {
 pub(super) fn project_fault(text: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("backstaff.toml"), text).unwrap();
-    Project::find(Path::new("."), &[PathBuf::new(); 0], folder.path()).err().map(|error| error.to_string())
+    Project::find(Path::new("."), &[], folder.path()).err().map(|error| error.to_string())
 }
 
 #[test]
