@@ -128,8 +128,7 @@ fn is_closed(text: &str) -> bool {
 /// Where `t.lanes.a` or `expect(x)` before a joint begins.
 fn owner_start(tokens: &[Token<'_>]) -> usize {
     let mut at = tokens.len();
-    loop {
-        let Some(last) = at.checked_sub(1).map(|index| tokens[index]) else { break };
+    while let Some(last) = at.checked_sub(1).map(|index| tokens[index]) {
         match last.text {
             ")" | "}" => match opening(tokens, at - 1) {
                 Some(open) => at = open,

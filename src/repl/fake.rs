@@ -1,6 +1,7 @@
 //! A scenario that stands still, without a scenario: a test answers what is asked. For tests of the loop.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -8,6 +9,9 @@ use crate::journal::Journal;
 use crate::lane::handle::LaneHandle;
 use crate::script::prompt::{Ask, Decision, Frame, Held, Shown, Variable};
 use crate::script::{Failure, FailureKind, Place, Script};
+
+/// Whether somebody's `wait` has begun.
+pub(super) static WAITS: AtomicBool = AtomicBool::new(false);
 
 /// What stands still, and where its questions arrive.
 pub(super) fn held(is_session: bool, folder: &Path, failure: Option<Failure>) -> (Held, mpsc::Receiver<Ask>) {
@@ -64,6 +68,7 @@ pub(super) async fn answer(
                         .at(Some(Place { file: name, line: 1 }))
                         .hint("try something else")),
                     "wait" => {
+                        WAITS.store(true, Ordering::SeqCst);
                         cancel.cancelled().await;
                         Err(Failure::new(FailureKind::Cancelled, "cancelled"))
                     }

@@ -362,18 +362,24 @@ mod tests {
         "#);
         // Where a table has no room, each has lines of its own.
         let wide = record(&[
-            ("a_rather_long_name", text("and some value")),
-            ("another_long_name", text("and another")),
+            ("first_name", text("ffffff")),
+            ("fourth_name", text("ffffff")),
+            ("second_name", text("ssssss")),
+            ("third_name", text("tttttt")),
         ]);
         insta::assert_snapshot!(shown(&Shown::List(vec![wide.clone(), wide], 0), 40), @r#"
         {
           {
-            a_rather_long_name = "and some value",
-            another_long_name = "and another",
+            first_name = "ffffff",
+            fourth_name = "ffffff",
+            second_name = "ssssss",
+            third_name = "tttttt",
           },
           {
-            a_rather_long_name = "and some value",
-            another_long_name = "and another",
+            first_name = "ffffff",
+            fourth_name = "ffffff",
+            second_name = "ssssss",
+            third_name = "tttttt",
           },
         }
         "#);

@@ -153,14 +153,17 @@ pub enum Decision {
 /// Whether a piece of Lua is cut off in the middle, so that more lines may complete it.
 pub fn is_incomplete(source: &str) -> bool {
     let lua = mlua::Lua::new();
-    let compile =
-        |text: &str| lua.load(text).set_mode(mlua::chunk::ChunkMode::Text).into_function().map(drop);
+    // With the line's end, which a text between quotes cannot go beyond.
+    let compile = |head: &str| {
+        let text = format!("{head}{source}\n");
+        lua.load(text).set_mode(mlua::chunk::ChunkMode::Text).into_function().map(drop)
+    };
     let is_cut = |compiled: &mlua::Result<()>| {
         matches!(compiled, Err(mlua::Error::SyntaxError { incomplete_input: true, .. }))
     };
-    let expression = compile(&format!("return {source}"));
+    let expression = compile("return ");
     // A name alone is a whole expression, though as a statement it lacks something.
-    expression.is_err() && (is_cut(&expression) || is_cut(&compile(source)))
+    expression.is_err() && (is_cut(&expression) || is_cut(&compile("")))
 }
 
 #[cfg(test)]
