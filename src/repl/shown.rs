@@ -81,10 +81,17 @@ impl Layout {
             let head = name.map(|name| self.key(name));
             let used = head.as_ref().map_or(0, |head| head.columns + 3) + STEP + 1;
             let mut item = self.value(item, indent + 1, room.saturating_sub(used).max(MIN_WIDTH / 2));
-            if let (Some(head), Some(first)) = (head, item.first_mut()) {
-                *first = format!("{} = {first}", head.text);
+            // A table has lines of its own, which neither a key nor a comma may push out of their columns.
+            let is_table = item.len() > 1 && !item[0].starts_with('{');
+            match head {
+                Some(head) if is_table => {
+                    item.iter_mut().for_each(|line| line.insert_str(0, &" ".repeat(STEP)));
+                    item.insert(0, format!("{} =", head.text));
+                }
+                Some(head) => item[0].insert_str(0, &format!("{} = ", head.text)),
+                None => {}
             }
-            if let Some(last) = item.last_mut() {
+            if let Some(last) = item.last_mut().filter(|_| !is_table) {
                 last.push(',');
             }
             lines.extend(item.into_iter().map(|line| format!("{}{line}", " ".repeat(STEP))));

@@ -11,7 +11,7 @@ use crate::runner::check::Checked;
 use crate::script::lint::{Finding, Lines, Severity, Spot};
 
 /// The name of the JSON document.
-const FORMAT: &str = "backstaff check";
+const FORMAT: &str = "backstaff-check";
 const VERSION: u32 = 1;
 
 /// For people: each finding with its place and its line, and at the end how many there are.

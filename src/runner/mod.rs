@@ -278,7 +278,12 @@ pub async fn run(
         return Ok(summary);
     }
     let failed_folder = |source| RunError::Folder { folder: options.artifacts.clone(), source };
-    let folder = new_run_folder(&options.artifacts).map_err(failed_folder)?;
+    // The newest run is the last one of tests: whoever asks about it does not mean a session.
+    let folder = match &options.session {
+        Some(_) => new_run_folder(&options.artifacts.join("repl")),
+        None => new_run_folder(&options.artifacts),
+    };
+    let folder = folder.map_err(failed_folder)?;
     let log = RunLog::create(&folder).map_err(failed_folder)?;
     summary.folder = Some(folder.clone());
 

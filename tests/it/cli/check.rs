@@ -135,7 +135,7 @@ fn programs_get_one_document() {
           "severity": "error"
         }
       ],
-      "format": "backstaff check",
+      "format": "backstaff-check",
       "scripts": 1,
       "version": 1,
       "warnings": 0
@@ -147,7 +147,7 @@ fn programs_get_one_document() {
         serde_json::from_str(text.split_once('{').map(|(_, rest)| format!("{{{rest}")).unwrap().trim())
             .unwrap()
     };
-    assert_eq!(document["format"], "backstaff check");
+    assert_eq!(document["format"], "backstaff-check");
     assert_eq!(document["version"], 1);
     assert_eq!(document["findings"], serde_json::json!([]));
 }

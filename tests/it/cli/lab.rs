@@ -148,6 +148,11 @@ impl Lab {
         run_folders(&self.path("logs"))
     }
 
+    /// The folder of the only session.
+    pub(crate) fn session_folder(&self) -> PathBuf {
+        only(&self.path("logs/repl"))
+    }
+
     /// The folder of the only saved machine.
     pub(crate) fn saved_machine(&self) -> PathBuf {
         only(&self.path("logs/warm"))

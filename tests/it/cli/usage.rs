@@ -152,7 +152,7 @@ fn a_selection_that_is_empty_says_of_how_many() {
 #[test]
 fn help_and_version_are_answers_not_errors() {
     let lab = Lab::bare();
-    let Finished { stdout, stderr, .. } = lab.run(&["--version"]).exits_with(0);
+    let Finished { stdout, stderr, .. } = lab.run(&["-V"]).exits_with(0);
     assert_eq!((stdout, stderr), (format!("backstaff {}\n", env!("CARGO_PKG_VERSION")), String::new()));
     let help = lab.run(&["run", "--help"]).exits_with(0).stdout;
     for word in ["--lane", "--filter", "--timeout", "Examples:"] {

@@ -38,7 +38,7 @@ fn lua_is_typed_and_answered_and_the_lane_goes_down_with_it() {
     terminal.wait_for("wait_for");
     terminal.line(":quit");
     terminal.exits_with(0);
-    assert!(lab.run_folder().is_dir());
+    assert!(lab.session_folder().is_dir());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn ctrl_c_ends_the_call_that_waits_and_twice_the_session() {
 
 /// Waits until the session's journal tells of it.
 fn wait_for_log(lab: &Lab, text: &str) {
-    let journal = crate::cli::lab::only_folder(&lab.run_folder()).join("attempt-1/journal.ndjson");
+    let journal = crate::cli::lab::only_folder(&lab.session_folder()).join("attempt-1/journal.ndjson");
     lab.wait_for_file(&journal, text);
 }
 
@@ -189,6 +189,7 @@ fn the_screen_is_shown_and_saved() {
     terminal.exits_with(0);
     let png = std::fs::read(lab.path("mine.png")).unwrap();
     assert!(png.starts_with(b"\x89PNG"));
-    let below = crate::cli::lab::only_folder(&lab.run_folder()).join("attempt-1/screenshots/prompt-01.png");
+    let below =
+        crate::cli::lab::only_folder(&lab.session_folder()).join("attempt-1/screenshots/prompt-01.png");
     assert!(below.is_file());
 }
