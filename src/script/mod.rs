@@ -23,6 +23,7 @@ mod machine;
 mod members;
 mod mouse;
 mod options;
+mod pause;
 pub mod prompt;
 pub mod sandbox;
 mod scenario;
