@@ -276,8 +276,10 @@ impl Repl {
         let cancel = CancellationToken::new();
         let ask = Ask::Eval { source: source.to_owned(), name: name.clone(), cancel: cancel.clone(), answer };
         let began = Instant::now();
+        let since = Cursor(open.held.journal.newest());
         let result = self.ask(open, ask, answered, &cancel, prompts).await;
         let took = began.elapsed();
+        self.say_logged(open, since);
         let entry = Entry { source: source.to_owned(), worked: matches!(result, Some(Ok(_))), took };
         self.books[open.book].holds.last_mut().expect("it was opened").entries.push(entry);
         match result {
@@ -291,6 +293,24 @@ impl Repl {
                 self.say_call_failed(open, failure, Some(typed));
             }
             None => {}
+        }
+    }
+
+    /// What a call has printed. A run that is held has a report of its own, which says that.
+    fn say_logged(&mut self, open: &Open, since: Cursor) {
+        let is_told = !self.books.iter().any(|book| book.is_session);
+        if is_told || self.streams.get().contains(&Source::Script) {
+            return;
+        }
+        let events = open.held.journal.all_after(since);
+        let said = events.iter().filter_map(|event| match &event.body {
+            Body::Log { message } => Some(clean(message)),
+            Body::Warning { message, .. } => Some(format!("warning: {}", clean(message))),
+            _ => None,
+        });
+        let lines: Vec<String> = said.collect();
+        if !lines.is_empty() {
+            self.screen.print(&lines.join("\n"));
         }
     }
 

@@ -440,9 +440,29 @@ impl Prompt<'_> {
             let scope = Scope { steps: self.context.current_scope().steps, ..scope };
             scope.run(call(self.lua, &chunk, MultiValue::new())).await
         };
-        let values =
-            self.interruptible(cancel, async { run.await.map_err(|error| readable(&error, source)) }).await?;
+        let values = self
+            .interruptible(cancel, async { run.await.map_err(|error| self.readable(&error, source)) })
+            .await?;
         Ok(values.iter().map(shown).collect())
+    }
+
+    /// A failure at this prompt. A single line is still on the screen, so that its place would say nothing.
+    fn readable(&self, error: &mlua::Error, source: &str) -> Failure {
+        let mut failure = Failure::from_lua(error);
+        if source.lines().count() <= 1 {
+            failure.place = failure.place.filter(|place| !place.file.starts_with("prompt:"));
+        }
+        failure.traceback = None;
+        let missing =
+            failure.message.split_once("a nil value (global '").and_then(|(_, rest)| rest.split_once('\''));
+        let near = missing.and_then(|(missing, _)| {
+            let names = self.names().unwrap_or_default();
+            nearest(missing, names.iter().map(|(name, _)| name.as_str())).map(str::to_owned)
+        });
+        match near {
+            Some(near) => Failure { hint: Some(format!("did you mean `{near}`?")), ..failure },
+            None => failure,
+        }
     }
 
     /// Runs `part` until it ends or somebody interrupts it, also where it only computes.
@@ -664,16 +684,6 @@ fn kept(source: &str) -> &str {
         Some(rest) if !rest.lines().next().unwrap_or_default().contains('<') => rest,
         _ => source,
     }
-}
-
-/// A failure at a prompt. A single line is still on the screen, so that its place would say nothing.
-fn readable(error: &mlua::Error, source: &str) -> Failure {
-    let mut failure = Failure::from_lua(error);
-    if source.lines().count() <= 1 {
-        failure.place = failure.place.filter(|place| !place.file.starts_with("prompt:"));
-    }
-    failure.traceback = None;
-    failure
 }
 
 struct OnDrop(JoinHandle<()>);

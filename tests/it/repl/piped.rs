@@ -18,8 +18,8 @@ fn repl(lab: &Lab, arguments: &[&str], lines: &str) -> (String, Option<i32>) {
 #[test]
 fn an_empty_folder_and_a_pipe_are_enough() {
     let lab = Lab::bare();
-    let lines = "1 + 1\nfor i = 1, 2 do\n  x = i\nend\nx, \"y\"\n#digest:history() > 0 or digest:wait_for(any) ~= nil\n";
-    assert_eq!(repl(&lab, &[], lines), ("2\n2\n\"y\"\ntrue\n".to_owned(), Some(0)));
+    let lines = "1 + 1\nfor i = 1, 2 do\n  x = i\n  print(\"at\", i)\nend\nx, \"y\"\n#digest:history() > 0 or digest:wait_for(any) ~= nil\n";
+    assert_eq!(repl(&lab, &[], lines), ("2\nat\t1\nat\t2\n2\n\"y\"\ntrue\n".to_owned(), Some(0)));
     assert!(!lab.path("logs/repl-history").exists(), "nobody typed");
 }
 

@@ -270,7 +270,7 @@ async fn what_is_asked_at_a_prompt_can_be_interrupted_and_is_no_verdict() {
     assert_eq!(held.says("expect(1):equals(2)").await.unwrap_err().kind, FailureKind::Expectation);
     assert_eq!(held.says("t:check(1):equals(2)").await.unwrap(), [Shown::Boolean(false)]);
     let missing = held.says("digset:latest()").await.unwrap_err();
-    assert!(missing.message.contains("digset"), "{missing}");
+    assert_eq!(missing.hint.as_deref(), Some("did you mean `digest`?"), "{missing}");
     let broken = held.says("for for").await.unwrap_err();
     assert_eq!(broken.kind, FailureKind::Script, "{broken}");
     let none = held.asks(|answer| Ask::Rewind { step: None, answer }).await.unwrap_err();
