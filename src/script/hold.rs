@@ -504,6 +504,10 @@ impl Prompt<'_> {
 
     /// Plays a scenario that was loaded.
     async fn run(&self, name: Option<&str>, cancel: &CancellationToken) -> Result<(), Failure> {
+        if !self.is_session {
+            return Err(Failure::usage("a scenario is held here, and one is played after the other")
+                .hint("end it first, with `:abort`; then `:run` plays another one in a session"));
+        }
         let (scenario, body) = self.wanted(name)?;
         let play = play_declared(self.lua, self.context, &scenario, &body);
         self.interruptible(cancel, async {

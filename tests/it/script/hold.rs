@@ -326,6 +326,7 @@ async fn a_session_keeps_what_was_set_and_plays_scenarios_of_files() {
     assert!(!inner.is_session);
     assert_eq!(inner.scenario, "boots");
     assert_eq!(inner.sees("key").await, text("enter"));
+    assert!(inner.asks(run("boots")).await.unwrap_err().message.contains("is held here"));
     inner.says("keyboard:press(key)").await.unwrap();
     inner.ends(Decision::Retry).await;
     tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap().unwrap();
