@@ -39,6 +39,7 @@ impl Clock {
             let Hands { lag, since } = *hands.borrow_and_update();
             let reached = async {
                 match since {
+                    // Until the hands change, below.
                     Some(_) => std::future::pending().await,
                     None => tokio::time::sleep_until((deadline + lag).into()).await,
                 }

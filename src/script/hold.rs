@@ -139,6 +139,7 @@ impl<'a> Step<'a> {
         let mut again = self.holds.again.subscribe();
         let id = self.id;
         if again.wait_for(|step| *step == Some(id)).await.is_err() {
+            // The sender lives in `holds`, so this is never reached.
             std::future::pending::<()>().await;
         }
         self.holds.again.send_replace(None);

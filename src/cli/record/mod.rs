@@ -385,7 +385,7 @@ async fn type_all(console: &dyn Console, tape: &Tape, raw: &Raw, mut typed: mpsc
         }
         tokio::time::sleep(HOLD).await;
     }
-    // Nobody is there to type any more; the sockets are.
+    // Nobody is there to type any more; the sockets are. Who runs this drops it when the recording ends.
     std::future::pending().await
 }
 

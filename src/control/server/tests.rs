@@ -46,6 +46,7 @@ impl Desk for TestDesk {
             match &*text {
                 "ok" => Ok(2),
                 "no" => Err("cannot".to_owned()),
+                // A paste that goes on until it is dropped, which the test looks for.
                 _ => std::future::pending().await,
             }
         })
